@@ -1,0 +1,74 @@
+"""Effective theory of deep neural networks: finite-width theory, ensembles, and their comparison.
+
+>>> import repflow as rf
+>>> net = rf.mlp([64, 128, 128, 10], activation="tanh", C_W=1.0, C_b=0.0)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from repflow.activation import Activation, activation_names, as_activation
+    from repflow.build import mlp
+    from repflow.comparison import Comparison, compare
+    from repflow.criticality import Critical, critical
+    from repflow.ensemble import Ensemble, sample
+    from repflow.network import Layer, LayerMaps, Network
+    from repflow.recursion import Flow, FlowLayer, KernelFluctuation, flow, kernel_fluctuation, vertex_at
+    from repflow.reporting import Report, report
+    from repflow.results import load
+
+__all__ = [
+    "Activation",
+    "Comparison",
+    "Critical",
+    "Ensemble",
+    "Flow",
+    "FlowLayer",
+    "KernelFluctuation",
+    "Layer",
+    "LayerMaps",
+    "Network",
+    "Report",
+    "activation_names",
+    "as_activation",
+    "compare",
+    "critical",
+    "flow",
+    "kernel_fluctuation",
+    "load",
+    "mlp",
+    "report",
+    "sample",
+    "vertex_at",
+]
+
+# Names are imported when first used: the command line answers --help without waiting for torch.
+_HOMES = {
+    "activation": ("Activation", "activation_names", "as_activation"),
+    "build": ("mlp",),
+    "comparison": ("Comparison", "compare"),
+    "criticality": ("Critical", "critical"),
+    "ensemble": ("Ensemble", "sample"),
+    "network": ("Layer", "LayerMaps", "Network"),
+    "recursion": ("Flow", "FlowLayer", "KernelFluctuation", "flow", "kernel_fluctuation", "vertex_at"),
+    "reporting": ("Report", "report"),
+    "results": ("load",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'repflow' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"repflow.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,5 @@
+"""The command line: ``repflow report | critical | flow | sample | experiment``. Commands are thin: the library does the work."""
+
+from repflow.cli.app import app
+
+__all__ = ["app"]

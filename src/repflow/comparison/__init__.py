@@ -1,0 +1,7 @@
+"""Theory against experiment: the agreement rule, its table and its figures."""
+
+from repflow.comparison.compare import compare
+from repflow.comparison.result import Comparison
+from repflow.comparison.rule import Components
+
+__all__ = ["Comparison", "Components", "compare"]

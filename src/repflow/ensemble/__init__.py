@@ -1,0 +1,7 @@
+"""Ensembles of random networks: samplers, streaming statistics, and their standard errors. No theory is used here."""
+
+from repflow.ensemble.result import Ensemble, EnsembleLayer, Histogram
+from repflow.ensemble.sampler import sample
+from repflow.ensemble.statistics import Estimate
+
+__all__ = ["Ensemble", "EnsembleLayer", "Estimate", "Histogram", "sample"]

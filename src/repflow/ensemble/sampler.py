@@ -1,0 +1,239 @@
+"""``sample``: an ensemble of random networks, measured layer by layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from repflow.blocks import Checkpoint, check_seed, digest, progress_bar, require_memory, run_blocks
+from repflow.ensemble import gram, weights
+from repflow.ensemble.accumulator import Accumulator, BlockSums
+from repflow.ensemble.arithmetic import Array
+from repflow.ensemble.features import BlockRecord, moment_neurons, overflow_message
+from repflow.ensemble.layout import Layout, check_sextuples
+from repflow.ensemble.result import Ensemble
+from repflow.ensemble.setup import Setup, gram_one, sizes, stream_of
+from repflow.network import Network
+
+_METHODS: dict[str, Any] = {"weights": weights, "gram": gram}
+# The pilot's stream: no run has this many blocks.
+_PILOT_KEY = 1 << 40
+_PILOT_NETWORKS = 32
+
+
+def sample(
+    network: Network,
+    x: Any,
+    networks: int = 10_000,
+    seed: int = 0,
+    method: str = "weights",
+    batch_size: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    device: str | torch.device | None = None,
+    six_point: Sequence[Sequence[int]] | None = None,
+    threads: int | None = None,
+) -> Ensemble:
+    """Draw random networks and measure what their layers do with the inputs x.
+
+    The same arguments give the same bits for any ``batch_size``, ``threads``, and interruption. Ctrl-C returns the
+    whole blocks completed, with ``networks`` less than asked and ``interrupted`` set: bit for bit what a run of that
+    many networks gives.
+
+    Parameters
+    ----------
+    network
+        The network whose couplings (C_W, C_b) the weights are drawn with; both are Gaussian.
+    x
+        Inputs, shape (N, n_0), NumPy or torch; taken to float64.
+    networks
+        How many networks to draw, 1 or more.
+    seed
+        Whole number of 0 or more.
+    method
+        ``"weights"`` draws weights and biases and runs the forward pass. ``"gram"`` simulates the same ensemble
+        exactly without weights, as a chain of random Gram matrices: N n normals a layer in place of n^2.
+    batch_size
+        Networks held in memory at once; None chooses. Speed only.
+    checkpoint
+        A file that keeps the blocks completed, saved every few seconds and at the end. If it exists the run goes on
+        from there; a file of another configuration is refused. ``networks`` may be larger than when it was written.
+    progress
+        Whether to show a progress bar on stderr; None shows one where stderr is a terminal.
+    device
+        Where products and activations run; None is the CPU. The promise on bits holds on the CPU.
+    six_point
+        Sextuples of input numbers (a, b, c, d, e, f) whose third cumulant of G_ab, G_cd, G_ef is measured. None: all
+        for up to four inputs, none for more.
+    threads
+        Blocks that run at once; None takes ``torch.get_num_threads()``. Speed only.
+
+    Returns
+    -------
+    Ensemble
+        Statistics with standard errors, layer by layer.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is wrong, the checkpoint does not match, or preactivations overflow.
+    MemoryError
+        The arrays would not fit in memory; the message holds the bytes needed.
+    KeyboardInterrupt
+        Ctrl-C before the first block was complete.
+    """
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a repflow Network, got {type(network).__name__}; rf.mlp makes one")
+    inputs = _check_inputs(x, network)
+    networks = _check_count("networks", networks)
+    seed = check_seed(seed)
+    if method not in _METHODS:
+        raise ValueError(f"method must be one of {', '.join(map(repr, _METHODS))}, got {method!r}")
+    if batch_size is not None:
+        batch_size = _check_count("batch_size", batch_size)
+    threads = torch.get_num_threads() if threads is None else _check_count("threads", threads)
+    place = _check_device(device)
+    sextuples = check_sextuples(six_point, len(inputs))
+    cut = sizes(network, len(inputs), method, len(sextuples), batch_size, networks, threads)
+    require_memory(
+        cut.bytes_needed,
+        f"sample: the statistics of {len(inputs)} inputs in {network.depth} layers",
+        "take fewer inputs, a smaller batch_size or fewer threads",
+    )
+    layout = Layout(len(inputs), sextuples)
+    stream = stream_of(method, network, len(inputs))
+    setup = Setup(network, inputs, seed, gram_one(network, inputs), stream, place)
+    accumulator = Accumulator(cut.groups)
+    file = None
+    if checkpoint is not None:
+        file = Checkpoint(checkpoint, _configuration(setup, method, sextuples, cut.block))
+        saved = file.load()
+        if saved is not None:
+            accumulator.state = Accumulator.state_from(saved)
+            if accumulator.networks > networks:
+                raise ValueError(
+                    f"checkpoint: it holds {accumulator.networks} networks, networks={networks} asks for fewer"
+                )
+    centre, scale = _pilot(setup, layout)
+    engine = _METHODS[method]
+    neurons = tuple(moment_neurons(width, len(inputs)) for width in network.widths[1:])
+    blocks = -(-networks // cut.block)
+
+    def work(block: int) -> BlockSums:
+        record = BlockRecord(layout, centre, scale, neurons, min(cut.block, networks - block * cut.block))
+        draws = engine.streams(setup, block)
+        with np.errstate(all="ignore"):  # an overflow is found and named when the block is summed
+            for first in range(0, record.networks, cut.batch):
+                count = min(cut.batch, record.networks - first)
+                for layer, (gram_matrix, z) in enumerate(engine.propagate(setup, draws, count)):
+                    record.add(layer, first, gram_matrix, z)
+            return BlockSums(*record.sums(), record.histogram())
+
+    whole = networks // cut.block
+
+    def save() -> None:
+        # a last block of fewer networks is left out, so that the file can be continued to any number of networks
+        if file is not None and 0 < accumulator.state.blocks <= whole:
+            file.save(accumulator.arrays())
+
+    with progress_bar(progress, f"networks ({method})", networks, accumulator.networks) as show:
+        complete = run_blocks(
+            work,
+            accumulator.absorb,
+            blocks,
+            start=accumulator.state.blocks,
+            threads=threads,
+            save=save,
+            on_block=lambda done, total: show(min(done * cut.block, networks)),
+            before_last=save if networks % cut.block else None,
+        )
+    if not accumulator.state.blocks:
+        raise KeyboardInterrupt
+    return Ensemble(
+        network=network,
+        x=inputs,
+        networks=accumulator.networks,
+        seed=seed,
+        method=method,
+        interrupted=not complete,
+        layout=layout,
+        centre=centre,
+        scale=scale,
+        state=accumulator.state,
+    )
+
+
+def _pilot(setup: Setup, layout: Layout) -> tuple[Array, Array]:
+    """Centre of G and unit of z for every layer, from a few gram chains of their own stream.
+
+    Returns
+    -------
+    centre
+        Shape (L, P). In layer 1, and wherever G does not fluctuate, it is G to the bit.
+    scale
+        Shape (L, N), 1 where z vanishes.
+    """
+    draws = gram.streams(setup, _PILOT_KEY)
+    centre, scale = [], []
+    with np.errstate(all="ignore"):
+        for matrix, _ in gram.propagate(setup, draws, _PILOT_NETWORKS):
+            mean = matrix[0] + (matrix - matrix[0]).mean(axis=0)
+            centre.append(mean[layout.pair_a, layout.pair_b])
+            unit = np.sqrt(np.diagonal(mean).clip(min=0.0))
+            scale.append(np.where(unit > 0, unit, 1.0))
+    if not np.isfinite(centre).all():
+        layer = int(np.argmin(np.isfinite(centre).all(axis=1))) + 1
+        raise ValueError(overflow_message(layer))
+    return np.stack(centre), np.stack(scale)
+
+
+def _configuration(setup: Setup, method: str, sextuples: tuple[Any, ...], block: int) -> dict[str, Any]:
+    """What must agree for a checkpoint to be continued."""
+    return {
+        "kind": "repflow ensemble 1",
+        "widths": list(setup.network.widths),
+        "network": setup.network.to_dict(),
+        "x": digest(setup.x),
+        "seed": setup.seed,
+        "method": method,
+        "six_point": [list(entry) for entry in sextuples],
+        "block": block,
+        "device": "cpu" if setup.device is None else str(setup.device),
+    }
+
+
+def _check_inputs(x: Any, network: Network) -> Array:
+    if isinstance(x, torch.Tensor):
+        x = x.detach().cpu().numpy()
+    try:
+        values = np.ascontiguousarray(np.array(x, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"x must be an array of real numbers of shape (N, n_0), got {type(x).__name__}") from error
+    if values.ndim != 2 or len(values) == 0 or values.shape[1] != network.widths[0]:
+        raise ValueError(f"x must have shape (N, {network.widths[0]}) with N of 1 or more, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("x must be finite, it holds NaN or infinity")
+    return values
+
+
+def _check_count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be a whole number of 1 or more, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be 1 or more, got {value}")
+    return int(value)
+
+
+def _check_device(device: str | torch.device | None) -> torch.device | None:
+    if device is None:
+        return None
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise ValueError(f"device: {device!r} is not available ({str(error).splitlines()[0]})") from error
+    return None if place.type == "cpu" else place

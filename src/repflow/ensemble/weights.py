@@ -1,0 +1,59 @@
+"""Method "weights": real random networks, their weights and biases drawn, a batch at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from repflow.blocks import generator
+from repflow.ensemble.arithmetic import Array, activate, product
+from repflow.ensemble.setup import Setup, first_gram, next_gram
+
+
+class WeightStreams:
+    """Generators of one block: a stream for each layer's weights and one for its biases.
+
+    A stream is read network by network, so its values do not depend on how many networks a batch holds.
+    """
+
+    def __init__(self, setup: Setup, *key: int) -> None:
+        layers = setup.network.layers
+        self.weights = [generator(setup.seed, setup.stream, *key, number, 0) for number in range(len(layers))]
+        self.biases = [
+            generator(setup.seed, setup.stream, *key, number, 1) if layer.C_b > 0 else None
+            for number, layer in enumerate(layers)
+        ]
+
+
+def streams(setup: Setup, *key: int) -> WeightStreams:
+    """Generators of the block named by ``key``."""
+    return WeightStreams(setup, *key)
+
+
+def propagate(setup: Setup, draws: WeightStreams, count: int) -> Iterator[tuple[Array, Array]]:
+    """(G^(l), z^(l)) of the next ``count`` networks, for l = 1, ..., L.
+
+    z_i = b_i + sum_j W_ij s_j with W_ij ~ N(0, C_W / n_in) and b_i ~ N(0, C_b); G is the covariance of z given s.
+
+    Yields
+    ------
+    gram
+        Shape (count, N, N).
+    z
+        Shape (count, N, n_l).
+    """
+    signals = np.ascontiguousarray(np.broadcast_to(setup.x, (count, *setup.x.shape)))
+    gram = first_gram(setup, count)
+    for number, layer in enumerate(setup.network.layers):
+        weights = draws.weights[number].standard_normal((count, layer.n_out, layer.n_in))
+        z = product(signals, weights, setup.device)
+        z *= math.sqrt(layer.C_W / layer.n_in)
+        biases = draws.biases[number]
+        if biases is not None:
+            z += math.sqrt(layer.C_b) * biases.standard_normal((count, layer.n_out))[:, None, :]
+        yield gram, z
+        if layer.activation is not None:
+            signals = activate(layer.activation, z, setup.device)
+            gram = next_gram(setup, number + 1, signals)

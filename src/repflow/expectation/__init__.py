@@ -1,0 +1,12 @@
+"""Gaussian expectations of one, two and four activations and of their derivatives: what the theory integrates.
+
+``single`` one variable, ``pair_map`` all pairs of inputs with derivatives in the kernel, ``four_point`` quadruples.
+Behind them: closed forms (``closed``), the Mehler series (``mehler``), quadrature cut at kinks (``split``,
+``kinked``), and series in canonical coordinates (``canonical``, ``pair_series``).
+"""
+
+from repflow.expectation.four_point import FourPoint, four_point
+from repflow.expectation.pair_map import PairMap, pair_map
+from repflow.expectation.single import expect, nodes
+
+__all__ = ["FourPoint", "PairMap", "expect", "four_point", "nodes", "pair_map"]

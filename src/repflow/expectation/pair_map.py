@@ -1,0 +1,189 @@
+"""The map K -> <sigma_a sigma_b> with its first and second derivatives in K, for all pairs of inputs.
+
+<sigma_1 sigma_2> depends on K_11, K_22 and K_12 only, and d<f>/dK_12 = <d_1 d_2 f>, d<f>/dK_11 = <d_1 d_1 f>/2 (Price
+1958), so nothing here needs an inverse of K. Smooth activations go through the Mehler series, those with kinks through
+quadrature cut at the kinks, and some have closed forms. Pairs that coincide or are collinear, where a kinked
+activation's derivatives in three variables do not exist, are functions of one variance and are differentiated as such.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from repflow.activation import Activation
+from repflow.expectation.closed import closed_pair_map
+from repflow.expectation.kinked import kinked_pair_map
+from repflow.expectation.mehler import Series
+from repflow.expectation.single import hermite_coefficients, rule
+from repflow.expectation.split import split_expectations
+
+_TOL_SMOOTH = 1e-10
+
+
+@dataclass
+class PairMap:
+    """<sigma_a sigma_b> and its derivatives. Every tensor is (N, N); a quantity that was not asked for is None.
+
+    Attributes
+    ----------
+    mean
+        S_ab = <sigma_a sigma_b>.
+    slope
+        <sigma'_a sigma'_b>.
+    d_self
+        dS_ab/dK_aa for a != b (not symmetric: the first index is the input whose variance moves); 0 on the diagonal.
+    d_cross
+        dS_ab/dK_ab for a != b, and dS_aa/dK_aa on the diagonal.
+    h_self, h_cross, h_self_other, h_self_cross
+        Second derivatives of S_ab: in (K_aa, K_aa), (K_ab, K_ab), (K_aa, K_bb), (K_aa, K_ab). On the diagonal
+        ``h_cross`` is d^2 S_aa/dK_aa^2 and the others are 0.
+    """
+
+    mean: Tensor
+    slope: Tensor | None = None
+    d_self: Tensor | None = None
+    d_cross: Tensor | None = None
+    h_self: Tensor | None = None
+    h_cross: Tensor | None = None
+    h_self_other: Tensor | None = None
+    h_self_cross: Tensor | None = None
+
+
+def correlations(kernel: Tensor) -> Tensor:
+    """rho_ab = K_ab / sqrt(K_aa K_bb), clipped to [-1, 1]; 0 where a variance is 0, 1 on the diagonal."""
+    variance = kernel.diagonal().clamp(min=0.0)
+    inverse = torch.where(variance > 0, variance.clamp(min=1e-300).rsqrt(), torch.zeros_like(variance))
+    rho = (kernel * inverse[:, None]).mul_(inverse[None, :]).clamp_(-1.0, 1.0)
+    return rho.fill_diagonal_(1.0)
+
+
+def pair_map(activation: Activation, kernel: Tensor, derivatives: int = 0, slope: bool = False) -> PairMap:
+    """<sigma_a sigma_b> for N inputs with kernel K, with derivatives in K up to the given order.
+
+    Parameters
+    ----------
+    activation
+        sigma.
+    kernel
+        K, shape (N, N), symmetric and positive semidefinite; it may be singular.
+    derivatives
+        0, 1 or 2.
+    slope
+        Whether to compute <sigma'_a sigma'_b>.
+
+    Returns
+    -------
+    PairMap
+
+    Raises
+    ------
+    ValueError
+        Second derivatives of an activation that jumps, for which no closed form is known.
+    """
+    closed = closed_pair_map(activation, kernel, derivatives, slope)
+    if closed is not None:
+        result = PairMap(**closed)
+    elif activation.smooth:
+        result = _smooth(activation, kernel, derivatives, slope)
+    else:
+        result = PairMap(**kinked_pair_map(activation, kernel, derivatives, slope))
+    _fill_diagonal(result, activation, kernel.diagonal())
+    if slope:
+        _fill_silent(result, activation, kernel.diagonal())
+    return result
+
+
+def _fill_diagonal(result: PairMap, activation: Activation, variance: Tensor) -> None:
+    """Diagonals as functions of one variance: S, dS/dK = <(s^2)''>/2 and d2S/dK2 = <(s^2)''''>/4."""
+    quadrature = rule(activation, variance)
+    squares = activation(quadrature.z) ** 2
+    result.mean.diagonal().copy_(quadrature.mean(squares))
+    if result.slope is not None:
+        result.slope.diagonal().copy_(quadrature.mean(activation.derivative(quadrature.z) ** 2))
+    if result.d_cross is None:
+        return
+    if activation.smooth:
+        d = [activation.derivative(quadrature.z, k) for k in range(5 if result.h_cross is not None else 3)]
+        first = quadrature.mean(d[0] * d[2] + d[1] ** 2)
+        if result.h_cross is not None:
+            fourth = 0.5 * quadrature.mean(d[0] * d[4] + 4 * d[1] * d[3] + 3 * d[2] ** 2)
+            result.h_cross.diagonal().copy_(fourth)
+    else:
+        # The squares may have no second derivative at a kink: move it onto the Gaussian, <g''> = sqrt(2) b_2(g)/K.
+        b = hermite_coefficients(quadrature, squares, 5)
+        inverse = torch.where(variance > 0, 1.0 / variance.clamp(min=1e-300), torch.zeros_like(variance))
+        first = b[:, 2] * inverse / 2**0.5
+        if result.h_cross is not None:
+            result.h_cross.diagonal().copy_(b[:, 4] * inverse**2 * 24**0.5 / 4)
+    result.d_cross.diagonal().copy_(first)
+    for other in (result.d_self, result.h_self, result.h_self_other, result.h_self_cross):
+        if other is not None:
+            other.diagonal().zero_()
+
+
+def _fill_silent(result: PairMap, activation: Activation, variance: Tensor) -> None:
+    """Inputs of variance 0 sit at z = 0: their sigma' is the derivative there, whichever side it belongs to."""
+    silent = torch.nonzero(variance <= 0).ravel()
+    if result.slope is None or not len(silent):
+        return
+    quadrature = rule(activation, variance)
+    mean = quadrature.mean(activation.derivative(quadrature.z))
+    result.slope[silent, :] = mean[silent, None] * mean
+    result.slope[:, silent] = mean[:, None] * mean[silent]
+
+
+def _smooth(activation: Activation, kernel: Tensor, derivatives: int, slope: bool) -> PairMap:
+    rho = correlations(kernel)
+    series = Series(activation, kernel.diagonal())
+    for order in range(5):
+        series.add(str(order), partial(activation.derivative, order=order))
+
+    def expectation(p: int, q: int) -> Tensor:
+        values, unresolved = series.matrix(str(p), str(q), rho, _TOL_SMOOTH)
+        if bool(unresolved.any()):
+            _replace(values, unresolved, activation, kernel, p, q)
+        return values
+
+    result = PairMap(mean=expectation(0, 0))
+    if slope or derivatives:
+        product = expectation(1, 1)
+        result.slope = product if slope else None
+        if derivatives:
+            result.d_cross = product.clone()
+            result.d_self = 0.5 * expectation(2, 0)
+    if derivatives == 2:
+        result.h_cross = expectation(2, 2)
+        result.h_self_other = 0.25 * result.h_cross
+        result.h_self_cross = 0.5 * expectation(3, 1)
+        result.h_self = 0.25 * expectation(4, 0)
+    return result
+
+
+def _replace(values: Tensor, where: Tensor, activation: Activation, kernel: Tensor, p: int, q: int) -> None:
+    """Two-dimensional quadrature for the pairs that the series does not resolve."""
+    a, b = torch.nonzero(where, as_tuple=True)
+    if p == q:
+        a, b = a[a <= b], b[a <= b]
+    variance = kernel.diagonal()
+    flip = variance[a] < variance[b]  # the wider one outside: the slope of the conditional mean stays below one
+    for swapped in (False, True):
+        i, j = a[flip == swapped], b[flip == swapped]
+        if not len(i):
+            continue
+        first, second = (j, i) if swapped else (i, j)
+        orders = (q, p) if swapped else (p, q)
+        found = split_expectations(
+            [partial(activation.derivative, order=orders[0])],
+            [partial(activation.derivative, order=orders[1])],
+            (),
+            variance[first],
+            variance[second],
+            kernel[first, second],
+        )[0][0]
+        values[i, j] = found
+        if p == q:
+            values[j, i] = found

@@ -1,0 +1,184 @@
+"""<s_1 s_2 s_3 s_4>: Hermite series of the two pair products in canonical coordinates.
+
+    <s_1 s_2 s_3 s_4> = sum_jk P_jk Q_jk c_1^j c_2^k,      P_jk = <s_1 s_2 h_j(u_1) h_k(u_2)>,  Q_jk likewise
+
+(Kibble-Slepian at rank two). The trapezoid rule on u computes P and Q with spectral accuracy; about n^2 evaluations a
+quadruple stand against n^4 of plain quadrature. The share of each product's norm that is left out bounds the
+remainder, and the quadruples that miss the tolerance are taken again with more terms.
+
+A kink costs accuracy twice. The coefficients fall only as a power of the degree, so that the series may end at
+_MAX_TERMS with a remainder of order 1e-6; and the trapezoid rule errs by the square of its step where a line of kinks
+runs along an axis of the grid, so that the step there is _STEP_KINK. A first product of one variable (repeated or
+collinear inputs) is integrated with panels cut at the kinks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from repflow.activation import Activation
+from repflow.expectation.canonical import canonical
+from repflow.expectation.single import hermite_coefficients, hermite_values, rule
+
+_REACH = 8.5
+_STEP_Z = 0.4  # trapezoid step in z: activations have poles at a distance of order 1.5 or more
+_STEP_KINK = 0.04  # in u
+_MAX_TERMS = 512
+_FIRST_TERMS = 64  # of the first guess, which goes by c alone
+_CHUNK = 150_000  # grid points at a time: larger temporaries are mapped and unmapped anew at each operation
+_QUANTUM = 1.25  # node counts are rounded up on this geometric scale, so that few batches differ
+
+
+@dataclass
+class _Batch:
+    """Quadruples that share a grid: loadings A and B (B, 2, 2) and correlations (B, 2)."""
+
+    first: Tensor
+    second: Tensor
+    correlation: Tensor
+
+
+@lru_cache(maxsize=256)
+def _axis(terms: int, nodes: int, device: str) -> tuple[Tensor, Tensor]:
+    """Trapezoid nodes on [-reach, reach] and the matrix w h_m(u) from values to coefficients, shape (terms, nodes)."""
+    u = torch.linspace(-_REACH, _REACH, nodes, dtype=torch.float64, device=device)
+    w = torch.exp(-0.5 * u * u) / math.sqrt(2 * math.pi) * (u[1] - u[0])
+    return u, hermite_values(u, terms) * w
+
+
+def _node_count(scale: Tensor, terms: Tensor, kinked: Tensor) -> Tensor:
+    """Nodes that an axis needs, rounded up to an odd number on a geometric scale.
+
+    Parameters
+    ----------
+    scale
+        Largest loading of the axis, shape (M,): z moves by ``scale`` du.
+    terms
+        Hermite terms on it, shape (M,).
+    kinked
+        Whether a line of kinks may run across it, shape (M,).
+    """
+    step = torch.minimum(_STEP_Z / scale.clamp(min=1e-300), 2 * math.pi / (terms.double().sqrt() + 7.0))
+    step = torch.where(kinked, step.clamp(max=_STEP_KINK), step)
+    count = (2 * _REACH / step).clamp(min=8.0)
+    grade = torch.ceil(torch.log(count / 8.0) / math.log(_QUANTUM) - 1e-9)
+    return torch.ceil(8.0 * _QUANTUM**grade).long() | 1
+
+
+def _first_terms(correlation: Tensor, tol: float) -> Tensor:
+    """Terms that c alone asks for, c^m < tol, as a power of two, at most _FIRST_TERMS."""
+    need = math.log(tol) / torch.log(correlation.clamp(1e-12, 1 - 1e-12))
+    grade = torch.ceil(torch.log2(need.clamp(min=4.0)))
+    return (2 ** grade.clamp(max=math.log2(_FIRST_TERMS))).long()
+
+
+def pair_series(
+    activation: Activation, covariance: Tensor, tol: float, one_variable: bool = False
+) -> tuple[Tensor, Tensor]:
+    """<f(z_1) f(z_2) f(z_3) f(z_4)> for a batch of quadruples.
+
+    Parameters
+    ----------
+    activation
+        f.
+    covariance
+        Shape (M, 4, 4).
+    tol
+        Remainder accepted, relative to sqrt(<(f_1 f_2)^2> <(f_3 f_4)^2>).
+    one_variable
+        Whether z_1 and z_2 are collinear in every quadruple (equal inputs among them).
+
+    Returns
+    -------
+    values, error
+        Shape (M,) each; ``error`` is the bound on the relative remainder that was reached.
+    """
+    frame = canonical(covariance)
+    m, device = len(covariance), covariance.device
+    values, error = covariance.new_zeros(m), covariance.new_zeros(m)
+    loadings = torch.stack([frame.first, frame.second], dim=1)  # (M, side, variable, axis)
+    scale = loadings.abs().amax((1, 2))
+    kinked = torch.zeros_like(scale, dtype=torch.bool)
+    if not activation.smooth:
+        sides = loadings[:, 1:] if one_variable else loadings
+        direction = sides.abs() / sides.norm(dim=-1, keepdim=True).clamp(min=1e-300)
+        kinked = direction.amax((1, 2)) > 0.2
+    terms = _first_terms(frame.correlation, tol)
+    if one_variable:
+        terms[:, 1] = 1
+    todo = torch.arange(m, device=device)
+    while len(todo):
+        counts = torch.stack([_node_count(scale[todo, k], terms[todo, k], kinked[todo, k]) for k in (0, 1)], dim=1)
+        kinds, which = torch.unique(torch.cat([terms[todo], counts], dim=1), dim=0, return_inverse=True)
+        again = []
+        for number, (t1, t2, n1, n2) in enumerate(kinds.tolist()):
+            members = todo[which == number]
+            step = max(1, _CHUNK // (n1 * n2))
+            for start in range(0, len(members), step):
+                part = members[start : start + step]
+                batch = _Batch(frame.first[part], frame.second[part], frame.correlation[part])
+                values[part], missing = _sum(activation, batch, (t1, t2), (n1, n2), one_variable)
+                error[part] = missing.sum(1)
+                more = (missing > tol) & (terms[part] < _MAX_TERMS)
+                if one_variable:
+                    more[:, 1] = False
+                terms[part] = torch.where(more, 2 * terms[part], terms[part])
+                again.append(part[more.any(1)])
+        todo = torch.cat(again)
+    return values, error
+
+
+def _sum(
+    activation: Activation, batch: _Batch, terms: tuple[int, int], nodes: tuple[int, int], one_variable: bool
+) -> tuple[Tensor, Tensor]:
+    """The truncated series (B,), and relative bounds on what the cut in either index leaves out (B, 2)."""
+    degree = [torch.arange(t, dtype=torch.float64, device=batch.first.device) for t in terms]
+    powers = batch.correlation[:, :1, None] ** degree[0][:, None] * batch.correlation[:, 1:, None] ** degree[1]
+    left = (
+        _one_variable(activation, batch.first, terms[0])
+        if one_variable
+        else _two_variables(activation, batch.first, terms, nodes)
+    )
+    right = _two_variables(activation, batch.second, terms, nodes)
+    value = (left[0] * right[0] * powers).sum((1, 2))
+    reach = batch.correlation ** torch.tensor(terms, dtype=torch.float64, device=batch.first.device)
+    return value, (left[1] * right[1]).sqrt() * reach
+
+
+def _shares(norm: Tensor, *kept: Tensor) -> Tensor:
+    """Shares of the norm lost at each of two successive cuts, shape (B, 2)."""
+    safe = norm.clamp(min=1e-300)
+    return torch.stack([(norm - kept[0]) / safe, (kept[0] - kept[-1]) / safe], dim=1).clamp(min=0.0)
+
+
+def _two_variables(
+    activation: Activation, loading: Tensor, terms: tuple[int, int], nodes: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Coefficients (B, t1, t2) of f(z_1) f(z_2), and the shares of its norm left out."""
+    device = str(loading.device)
+    (u1, h1), (u2, h2) = (_axis(t, n, device) for t, n in zip(terms, nodes, strict=True))
+    values = activation(loading[:, :, 0, None, None] * u1[:, None] + loading[:, :, 1, None, None] * u2)
+    product = values[:, 0] * values[:, 1]
+    norm = ((product**2 @ h2[0]) * h1[0]).sum(-1)
+    half = h1 @ product
+    coefficients = half @ h2.T
+    return coefficients, _shares(norm, ((half**2).sum(1) * h2[0]).sum(-1), (coefficients**2).sum((1, 2)))
+
+
+def _one_variable(activation: Activation, loading: Tensor, terms: int) -> tuple[Tensor, Tensor]:
+    """Coefficients (B, t1, 1) of f(A_11 u) f(A_21 u), and the shares of its norm left out."""
+    along = loading[:, :, 0]  # (B, 2)
+    sigma = along.abs().amax(1)
+    kinks = torch.tensor(activation.kinks, dtype=torch.float64, device=loading.device)
+    safe = torch.where(along.abs() > 0, along, 1e-300)
+    edges = (kinks / safe[:, :, None]).flatten(1) * sigma[:, None]
+    quadrature = rule(edges, sigma**2, terms)
+    product = activation(along[:, :1] * quadrature.u) * activation(along[:, 1:] * quadrature.u)
+    coefficients = hermite_coefficients(quadrature, product, terms)
+    kept = (coefficients**2).sum(1)
+    return coefficients[:, :, None], _shares(quadrature.mean(product**2), kept)

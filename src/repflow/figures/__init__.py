@@ -1,0 +1,30 @@
+"""Figures and tables: arrays in, Plotly figures and HTML out.
+
+Plotly itself is imported when the first figure is made, not with this package.
+"""
+
+from repflow.figures.histogram import histogram
+from repflow.figures.lines import add_references, lines, z_scores
+from repflow.figures.maps import matrix, phase_diagram
+from repflow.figures.page import figure_config, figure_html, figure_page, plotly_js
+from repflow.figures.tables import table_html
+from repflow.figures.theme import PALETTE, new_figure, template, theme_css, theme_script
+
+__all__ = [
+    "PALETTE",
+    "add_references",
+    "figure_config",
+    "figure_html",
+    "figure_page",
+    "histogram",
+    "lines",
+    "matrix",
+    "new_figure",
+    "phase_diagram",
+    "plotly_js",
+    "table_html",
+    "template",
+    "theme_css",
+    "theme_script",
+    "z_scores",
+]

@@ -1,0 +1,186 @@
+"""From a report to HTML: the whole page, and the fragment that a notebook shows."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from repflow.reporting.fluctuations import BANDS
+from repflow.reporting.words import number
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from repflow.reporting.result import Report
+
+# The scale of r_L on the page: logarithmic between these.
+_SCALE = (1e-3, 10.0)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("repflow.reporting", "templates"),
+        autoescape=select_autoescape(["html", "j2"], default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    return environment
+
+
+def page(report: Report) -> str:
+    """The page of a report; it needs nothing but itself."""
+    from repflow.figures import figure_html, plotly_js, theme_css, theme_script
+    from repflow.reporting.charts import all_charts
+
+    charts = all_charts(report.evidence, report.counts, report.activation, report.fluctuation.input_index)
+    figures = [
+        {"key": chart.key, "title": chart.title, "caption": chart.caption, "html": figure_html(chart.figure, chart.key, chart.title)}
+        for chart in charts
+    ]
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            **_shared(report),
+            figures=figures,
+            layers=_layers(report),
+            code=copyable(report),
+            scale=_scale(report.fluctuation.ratio),
+            theme_css=theme_css(),
+            theme_script=theme_script(),
+            plotly_js=plotly_js(),
+            tones={"good": "✓", "note": "!", "bad": "✕"},
+            widths_text=_widths(report),
+            activations_text=", ".join(dict.fromkeys(entry.name for entry in report.network.activations)),
+            couplings=_couplings(report),
+            per_parameter=[_ratio_text(count, report.counts["parameters"]) for count in _counted(report)],
+            provenance=_provenance(report),
+        )
+    )
+
+
+def fragment(report: Report) -> str:
+    """Headline and cards, without figures, for a notebook."""
+    return _environment().get_template("fragment.html.j2").render(**_shared(report))
+
+
+def _shared(report: Report) -> dict[str, Any]:
+    from repflow.reporting.words import headline
+
+    sentence, tone = headline(report.criticality, report.fluctuation)
+    return {"report": report, "headline": sentence, "tone": tone, "cards": report.cards()}
+
+
+def _layers(report: Report) -> list[dict[str, Any]]:
+    """The table of numbers to copy; runs of equal layers are one row."""
+    rows: list[dict[str, Any]] = []
+    advice = report.advice
+    for l, layer in enumerate(report.network.layers):
+        row = {
+            "first": l + 1,
+            "last": l + 1,
+            "shape": f"{layer.n_in} → {layer.n_out}",
+            "now": (layer.C_W, layer.C_b),
+            "advised": (advice.C_W[l], advice.C_b[l]),
+            "weight_std": advice.weight_std[l],
+            "bias_std": advice.bias_std[l],
+        }
+        same = ("shape", "now", "advised")
+        if rows and all(rows[-1][key] == row[key] for key in same):
+            rows[-1]["last"] = row["last"]
+        else:
+            rows.append(row)
+    return rows
+
+
+def copyable(report: Report) -> str:
+    """PyTorch code that sets the advised initialisation of ``model``, an ``nn.Sequential`` of linear layers."""
+    advice = report.advice
+    lines = [
+        "linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]",
+        f"weight_std = {_folded(advice.weight_std)}",
+        f"bias_std = {_folded(advice.bias_std)}",
+        "for layer, w, b in zip(linear, weight_std, bias_std, strict=True):",
+        "    torch.nn.init.normal_(layer.weight, std=w)",
+        "    torch.nn.init.normal_(layer.bias, std=b)",
+    ]
+    return "\n".join(lines)
+
+
+def _folded(values: tuple[float, ...]) -> str:
+    """A list as Python code, runs of equal values folded."""
+    runs: list[tuple[float, int]] = []
+    for value in values:
+        if runs and runs[-1][0] == value:
+            runs[-1] = (value, runs[-1][1] + 1)
+        else:
+            runs.append((value, 1))
+    return " + ".join(f"[{value:.8g}]" + (f" * {count}" if count > 1 else "") for value, count in runs)
+
+
+def _scale(ratio: float) -> dict[str, Any]:
+    """Where r_L stands on its scale, in percent of the width."""
+
+    def position(value: float) -> float:
+        low, high = (math.log(edge) for edge in _SCALE)
+        clipped = min(max(value, _SCALE[0]), _SCALE[1])
+        return 100.0 * (math.log(clipped) - low) / (high - low)
+
+    bands = [
+        {
+            "name": band.name,
+            "title": band.title,
+            "left": position(band.low),
+            "width": position(band.high) - position(band.low),
+            "edge": None if math.isinf(band.high) else number(band.high),
+            "right": position(band.high),
+        }
+        for band in BANDS
+    ]
+    return {"bands": bands, "at": position(ratio)}
+
+
+def _widths(report: Report) -> str:
+    hidden = report.network.widths[1:-1]
+    if not hidden:
+        return ""
+    return str(hidden[0]) if len(set(hidden)) == 1 else ", ".join(map(str, hidden))
+
+
+def _counted(report: Report) -> list[int]:
+    return [report.counts[name] for name in ("general", "gaussian", "nearly_gaussian")]
+
+
+def _couplings(report: Report) -> list[tuple[str, str, str]]:
+    titles = (
+        ("general", "2<sup>N<sub>D</sub></sup>"),
+        ("Gaussian: the kernel", "N<sub>D</sub><sup>2</sup>"),
+        ("nearly Gaussian: the four-point vertex", "N<sub>D</sub><sup>4</sup>"),
+    )
+    return [(title, formula, _count_text(count)) for (title, formula), count in zip(titles, _counted(report))]
+
+
+def _count_text(count: int) -> str:
+    """A whole number with separators; a power of ten where it is too long to read."""
+    digits = len(str(count)) if count < 10**300 else math.floor(count.bit_length() * math.log10(2.0)) + 1
+    return f"{count:,}" if digits <= 15 else f"about 10^{digits - 1}"
+
+
+def _ratio_text(count: int, parameters: int) -> str:
+    # Whole-number division first: a count of couplings may exceed every float.
+    return number(count / parameters) if count < 10**300 else f"about 10^{len(str(count // parameters)) - 1}"
+
+
+def _provenance(report: Report) -> dict[str, dict[str, Any]]:
+    recorded = report.provenance
+    return {
+        "Versions": {**recorded["versions"], "platform": recorded["platform"], "written": recorded["written"]},
+        "Configuration": recorded["configuration"],
+        "Seconds": {name: f"{value:.2f}" for name, value in recorded["seconds"].items()},
+    }
