@@ -36,7 +36,7 @@ test: $(STAMP)
 	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow" -n 2
 
 slow: $(STAMP)
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

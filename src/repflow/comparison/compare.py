@@ -9,7 +9,7 @@ import numpy as np
 
 from repflow.comparison.chi_square import Array
 from repflow.comparison.result import Comparison
-from repflow.comparison.rule import Components, tested
+from repflow.comparison.rule import Components, chi_square_of
 from repflow.ensemble import Ensemble, Estimate
 
 QUANTITIES = ("mean_kernel", "kernel_covariance")
@@ -123,13 +123,26 @@ def _one_width(flow: FlowLike, ensemble: Ensemble, layer: int, name: str) -> Com
     point = _point(flow, ensemble, layer, name)
     estimate = point.estimate
     stderr = estimate.stderr()
-    tolerance = point.r * np.abs(point.theory - point.lower)
-    chi2 = tested(
+    tolerance = point.r * _size(point.theory - point.lower, estimate.index)
+    chi2 = chi_square_of(
         estimate.value - point.theory, stderr, tolerance, point.scale, estimate.covariance(), estimate.independent
     )
     return Components(
         layer, name, estimate.index, point.theory, estimate.value, stderr, tolerance, point.scale, point.r, chi2
     )
+
+
+def _size(kept: Array, index: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
+    """Size of the last order kept, by components: the larger of its own and of its diagonal components' geometric mean.
+
+    Orders mix components. The second order of V_0011, say, has terms in V_0101^2, so that a component that happens to
+    be small at first order is not small at the next.
+    """
+    half = index.shape[1] // 2
+    left, right = index[:, :half], index[:, half:]
+    own = {(*a, *b): size for a, b, size in zip(left.tolist(), right.tolist(), np.abs(kept)) if a == b}
+    diagonal = np.array([np.sqrt(own[*a, *a] * own[*b, *b]) for a, b in zip(left.tolist(), right.tolist())])
+    return np.maximum(np.abs(kept), diagonal)
 
 
 def _two_widths(
@@ -153,7 +166,7 @@ def _two_widths(
     theory = float(n1) ** order * (one.theory - one.lower)
     independent = min(one.estimate.independent, two.estimate.independent)
     scale = one.scale * float(n1) ** order
-    chi2 = tested(lead - theory, stderr, tolerance, scale, covariance, independent)
+    chi2 = chi_square_of(lead - theory, stderr, tolerance, scale, covariance, independent)
     return Components(layer, name, one.estimate.index, theory, lead, stderr, tolerance, scale, one.r, chi2)
 
 

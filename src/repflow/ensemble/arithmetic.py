@@ -47,9 +47,9 @@ def product(a: Array, b: Array, device: torch.device | None = None) -> Array:
     columns = b.shape[1]
     # A matrix times a vector has a far smaller limit in BLAS: a row of zeros makes it a product of matrices.
     if rows == 1 and columns > 1:
-        return product(np.concatenate([a, np.zeros_like(a)], axis=1), b)[:, :1]
+        return np.ascontiguousarray(product(np.concatenate([a, np.zeros_like(a)], axis=1), b)[:, :1])
     if columns == 1 and rows > 1:
-        return product(a, np.concatenate([b, np.zeros_like(b)], axis=1))[:, :, :1]
+        return np.ascontiguousarray(product(a, np.concatenate([b, np.zeros_like(b)], axis=1))[:, :, :1])
     if np.may_share_memory(a, b):
         b = b.copy()  # the symmetric routine that NumPy would take has limits of its own
     depth = min(inner, _INNER)
@@ -78,11 +78,12 @@ def activate(activation: Activation, z: Array, device: torch.device | None = Non
     activation
         sigma.
     z
-        Contiguous, any shape.
+        Any shape.
     device
         Where to compute; None is the CPU.
     """
-    flat = torch.from_numpy(z.reshape(-1))
+    # contiguous, since a stride alone sends PyTorch to its scalar code
+    flat = torch.from_numpy(np.ascontiguousarray(z).reshape(-1))
     with torch.no_grad():
         if device is not None:
             values = activation(flat.to(device)).cpu()

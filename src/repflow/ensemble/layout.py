@@ -125,7 +125,7 @@ def check_sextuples(six_point: Sequence[Sequence[int]] | None, n: int) -> tuple[
         return all_sextuples(n) if n <= 4 else ()
     chosen: list[Sextuple] = []
     for entry in six_point:
-        values = tuple(entry)
+        values = tuple(entry) if isinstance(entry, (list, tuple, np.ndarray)) else ()
         whole = all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values)
         if len(values) != 6 or not whole or not all(0 <= v < n for v in values):
             raise ValueError(f"six_point must hold sextuples of input numbers 0 to {n - 1}, got {entry!r}")

@@ -91,7 +91,7 @@ def sample(
     inputs = _check_inputs(x, network)
     networks = _check_count("networks", networks)
     seed = check_seed(seed)
-    if method not in _METHODS:
+    if not isinstance(method, str) or method not in _METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, _METHODS))}, got {method!r}")
     if batch_size is not None:
         batch_size = _check_count("batch_size", batch_size)
@@ -210,7 +210,10 @@ def _check_inputs(x: Any, network: Network) -> Array:
     if isinstance(x, torch.Tensor):
         x = x.detach().cpu().numpy()
     try:
-        values = np.ascontiguousarray(np.array(x, dtype=np.float64))
+        given = np.asarray(x)
+        if given.dtype.kind not in "biuf":
+            raise TypeError(f"its entries are {given.dtype}")
+        values = np.array(given, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:
         raise TypeError(f"x must be an array of real numbers of shape (N, n_0), got {type(x).__name__}") from error
     if values.ndim != 2 or len(values) == 0 or values.shape[1] != network.widths[0]:

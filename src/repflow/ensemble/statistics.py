@@ -118,8 +118,7 @@ class LayerSums:
         """E[G_ab], a <= b."""
         mean = self.mean["first"]
         networks = self.networks
-        with np.errstate(divide="ignore", invalid="ignore"):
-            covariance = self._second()[self.layout.second_of] / (networks - 1.0)
+        covariance = self._second()[self.layout.second_of] / (networks - 1.0 if networks > 1 else np.nan)
         covariance[np.diag_indices(len(mean))] = covariance.diagonal().clip(min=0.0)
         return Estimate(self._pairs_index(), self.centre + mean, self.by_group["first"] - mean, self.counts, covariance)
 
@@ -131,8 +130,7 @@ class LayerSums:
         influence = self.by_group["second"] - mean[p] * group[:, q] - group[:, p] * mean[q] + mean[p] * mean[q] - value
         pairs = self._pairs_index()
         index = np.concatenate([pairs[p], pairs[q]], axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            unbiased = value * (self.networks / (self.networks - 1.0))
+        unbiased = value * (self.networks / (self.networks - 1.0) if self.networks > 1 else np.nan)
         return Estimate(index, unbiased, influence, self.counts)
 
     def kernel_third_cumulant(self) -> Estimate:
@@ -156,8 +154,7 @@ class LayerSums:
         value += 2.0 * triple
         influence -= triple + value
         m = self.networks
-        with np.errstate(divide="ignore", invalid="ignore"):
-            unbiased = value * (m * m / np.float64((m - 1.0) * (m - 2.0)))
+        unbiased = value * (m * m / ((m - 1.0) * (m - 2.0)) if m > 2 else np.nan)
         return Estimate(np.array(layout.sextuples, dtype=np.intp), unbiased, influence, self.counts)
 
     def second_moment(self) -> Estimate:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from repflow.activation import Activation
@@ -40,11 +41,11 @@ class FourPoint:
         Estimated error relative to the Cauchy-Schwarz bound prod_i <s_i^4>^(1/4), shape (M,).
     """
 
-    values: Tensor
-    error: Tensor
+    values: Float64[Tensor, " M"]
+    error: Float64[Tensor, " M"]
 
 
-def four_point(activation: Activation, kernel: Tensor, quadruples: Tensor) -> FourPoint:
+def four_point(activation: Activation, kernel: Float64[Tensor, "N N"], quadruples: Int64[Tensor, "M 4"]) -> FourPoint:
     """<s_a s_b s_c s_d> under z ~ N(0, K) for a list of quadruples.
 
     Parameters

@@ -1,8 +1,8 @@
 """Orthant probabilities of four Gaussian variables: <s_1 s_2 s_3 s_4> of the perceptron.
 
-With signs e_i = sgn z_i, <theta theta theta theta> = (1 + sum_{i<j} <e_i e_j> + <e_1 e_2 e_3 e_4>)/16, the odd moments being zero, and
-<e_i e_j> = (2/pi) asin rho_ij (Sheppard 1899). The last moment is integrated along the path that switches the covariances between the pairs
-(1, 2) and (3, 4) on (Plackett 1954):
+With signs e_i = sgn z_i, <theta theta theta theta> = (1 + sum_{i<j} <e_i e_j> + <e_1 e_2 e_3 e_4>)/16, the odd moments
+being zero, and <e_i e_j> = (2/pi) asin rho_ij (Sheppard 1899). The last moment is integrated along the path that
+switches the covariances between the pairs (1, 2) and (3, 4) on (Plackett 1954):
 
     d<e_1 e_2 e_3 e_4>/dt = sum_{i in 12, j in 34} rho_ij 4 p_ij(0, 0) <e_k e_l | z_i = z_j = 0>,
 
@@ -64,7 +64,8 @@ def four_steps(covariance: Tensor) -> Tensor:
     pairings = torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3], [0, 3, 1, 2]], device=covariance.device)
     within = torch.stack([correlation[:, p[0], p[1]].abs() + correlation[:, p[2], p[3]].abs() for p in pairings], dim=1)
     order = pairings[within.argmax(1)]  # the pairs that are correlated most stay together
-    arranged = correlation.gather(1, order[:, :, None].expand(-1, -1, 4)).gather(2, order[:, None, :].expand(-1, 4, -1))
+    rows = correlation.gather(1, order[:, :, None].expand(-1, -1, 4))
+    arranged = rows.gather(2, order[:, None, :].expand(-1, 4, -1))
     first, second = torch.triu_indices(4, 4, offset=1, device=covariance.device)
     pairs = _arcsine(correlation[:, first, second]).sum(1)
     probability = (1 + pairs + four_signs(arranged)) / 16

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from repflow.activation import Activation
@@ -43,17 +44,17 @@ class PairMap:
         ``h_cross`` is d^2 S_aa/dK_aa^2 and the others are 0.
     """
 
-    mean: Tensor
-    slope: Tensor | None = None
-    d_self: Tensor | None = None
-    d_cross: Tensor | None = None
-    h_self: Tensor | None = None
-    h_cross: Tensor | None = None
-    h_self_other: Tensor | None = None
-    h_self_cross: Tensor | None = None
+    mean: Float64[Tensor, "N N"]
+    slope: Float64[Tensor, "N N"] | None = None
+    d_self: Float64[Tensor, "N N"] | None = None
+    d_cross: Float64[Tensor, "N N"] | None = None
+    h_self: Float64[Tensor, "N N"] | None = None
+    h_cross: Float64[Tensor, "N N"] | None = None
+    h_self_other: Float64[Tensor, "N N"] | None = None
+    h_self_cross: Float64[Tensor, "N N"] | None = None
 
 
-def correlations(kernel: Tensor) -> Tensor:
+def correlations(kernel: Float64[Tensor, "N N"]) -> Float64[Tensor, "N N"]:
     """rho_ab = K_ab / sqrt(K_aa K_bb), clipped to [-1, 1]; 0 where a variance is 0, 1 on the diagonal."""
     variance = kernel.diagonal().clamp(min=0.0)
     inverse = torch.where(variance > 0, variance.clamp(min=1e-300).rsqrt(), torch.zeros_like(variance))
@@ -61,7 +62,9 @@ def correlations(kernel: Tensor) -> Tensor:
     return rho.fill_diagonal_(1.0)
 
 
-def pair_map(activation: Activation, kernel: Tensor, derivatives: int = 0, slope: bool = False) -> PairMap:
+def pair_map(
+    activation: Activation, kernel: Float64[Tensor, "N N"], derivatives: int = 0, slope: bool = False
+) -> PairMap:
     """<sigma_a sigma_b> for N inputs with kernel K, with derivatives in K up to the given order.
 
     Parameters

@@ -27,7 +27,7 @@ from repflow.expectation.single import hermite_coefficients, hermite_values, rul
 
 _REACH = 8.5
 _STEP_Z = 0.4  # trapezoid step in z: activations have poles at a distance of order 1.5 or more
-_STEP_KINK = 0.04  # in u
+_STEP_KINK = 0.06  # in u
 _MAX_TERMS = 512
 _FIRST_TERMS = 64  # of the first guess, which goes by c alone
 _CHUNK = 150_000  # grid points at a time: larger temporaries are mapped and unmapped anew at each operation

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from repflow.activation import Activation
@@ -109,7 +110,9 @@ def rule(kinks: Activation | Tensor, variance: Tensor, terms: int = 0, points: i
     return Rule(u, w, sigma)
 
 
-def nodes(activation: Activation, variance: Tensor) -> tuple[Tensor, Tensor]:
+def nodes(
+    activation: Activation, variance: Float64[Tensor, " A"]
+) -> tuple[Float64[Tensor, "A q"], Float64[Tensor, "A q"]]:
     """Nodes z and weights w, both (A, q): E[f(z)] = (w f(z)).sum(-1) for z ~ N(0, K_a).
 
     Exact to rounding for polynomials in z, sigma and its regular derivatives.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from repflow.expectation.four_point import four_point
@@ -14,7 +15,9 @@ from repflow.network import LayerMaps
 from repflow.recursion.inputs import as_inputs, check_network
 
 
-def vertex_at(network: LayerMaps, x: Any, quadruples: Any, device: torch.device | str | None = None) -> Tensor:
+def vertex_at(
+    network: LayerMaps, x: Any, quadruples: Any, device: torch.device | str | None = None
+) -> Float64[Tensor, "L M"]:
     """V_abcd of chosen quadruples in every layer.
 
     V_(ab)(cd) depends on nine components only, those of the pairs {aa, bb, ab} with {cc, dd, cd}, so each quadruple

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from repflow.activation import ActivationLike
@@ -50,7 +51,7 @@ class FlowLayer:
     index: int
     n_in: int
     n_out: int
-    kernel: Tensor
+    kernel: Float64[Tensor, "N N"]
     _vertex: Tensor | None = field(default=None)
     _correction: Tensor | None = field(default=None)
     _ntk: Tensor | None = field(default=None)
@@ -63,7 +64,7 @@ class FlowLayer:
         return Pairs(len(self.kernel), self.kernel.device)
 
     @property
-    def vertex(self) -> Tensor:
+    def vertex(self) -> Float64[Tensor, "N N N N"]:
         """V, the four-point vertex: Cov(G_ab, G_cd) = V_abcd/n_{l-1} + O(1/n^2), shape (N, N, N, N).
 
         The connected four-point function of neurons is E[z_i1 z_i2 z_i3 z_i4]_c = (d_{i1i2} d_{i3i4} V_(12)(34) + 2
@@ -74,14 +75,14 @@ class FlowLayer:
         return self._pairs.expand_square(self._vertex)
 
     @property
-    def kernel_correction(self) -> Tensor:
+    def kernel_correction(self) -> Float64[Tensor, "N N"]:
         """G1, the next-to-leading kernel: E[z_a z_b] = K + G1/n_{l-1} + O(1/n^2), shape (N, N) (PDLT section 4.3)."""
         if self._correction is None:
             raise self._missing("kernel_correction")
         return self._pairs.expand(self._correction)
 
     @property
-    def ntk(self) -> Tensor:
+    def ntk(self) -> Float64[Tensor, "N N"]:
         """Theta, the infinite-width neural tangent kernel, shape (N, N) (PDLT equation 9.5)."""
         if self._ntk is None:
             raise self._missing("ntk")
@@ -101,7 +102,7 @@ class FlowLayer:
             raise self._missing("vertex")
         return order
 
-    def mean_kernel(self, order: int | None = None) -> Tensor:
+    def mean_kernel(self, order: int | None = None) -> Float64[Tensor, "N N"]:
         """E[G^(l)] = E[z_a z_b] with the widths put in: K, or K + G1/n_{l-1}; shape (N, N).
 
         Parameters
@@ -111,7 +112,7 @@ class FlowLayer:
         """
         return self.kernel if self._order(order) == 0 else self.kernel + self.kernel_correction / self.n_in
 
-    def kernel_covariance(self, order: int | None = None) -> Tensor:
+    def kernel_covariance(self, order: int | None = None) -> Float64[Tensor, "N N N N"]:
         """Cov(G_ab, G_cd) between networks: 0, or V/n_{l-1}; shape (N, N, N, N)."""
         n = len(self.kernel)
         return self.kernel.new_zeros(n, n, n, n) if self._order(order) == 0 else self.vertex / self.n_in
@@ -123,7 +124,7 @@ class FlowLayer:
         own = self._pairs.index.diagonal()
         return self._vertex[own, own]
 
-    def excess_kurtosis(self, order: int | None = None) -> Tensor:
+    def excess_kurtosis(self, order: int | None = None) -> Float64[Tensor, " N"]:
         """E[z^4]/E[z^2]^2 - 3 of a preactivation, one for each input: 0, or 3 V_aaaa/(n_{l-1} K_aa^2); shape (N,).
 
         It is 0 where K_aa is 0.

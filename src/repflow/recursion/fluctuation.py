@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from repflow.expectation.pair_map import PairMap, pair_map
@@ -39,10 +40,10 @@ class KernelFluctuation:
         tr(A K^(l)) and tr(B K^(l)), shape (L,).
     """
 
-    covariance: Tensor
-    stderr: Tensor
-    mean_A: Tensor
-    mean_B: Tensor
+    covariance: Float64[Tensor, " L"]
+    stderr: Float64[Tensor, " L"]
+    mean_A: Float64[Tensor, " L"]
+    mean_B: Float64[Tensor, " L"]
 
 
 def kernel_fluctuation(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from repflow.build import mlp
+from repflow.criticality import critical_points
 from repflow.network import Network
 from repflow.recursion import flow
+from repflow.reporting.criticality import CriticalityVerdict, assess_criticality, susceptibilities
 from repflow.reporting.fluctuations import FROZEN, TRUSTED
 
 FloatArray = NDArray[np.float64]
@@ -35,6 +37,10 @@ class Advice:
         Couplings of layers 1..L.
     weight_std, bias_std
         Standard deviations sqrt(C_W/n_{l-1}) and sqrt(C_b) of layers 1..L.
+    critical
+        Whether these are critical couplings; else the best compromise, where no critical point exists.
+    reach
+        min(xi_parallel, xi_perpendicular) with these couplings: the depth that differences between inputs survive.
     notes
         What there is to say about these couplings, such as that no critical point exists.
     ratio
@@ -54,6 +60,8 @@ class Advice:
     C_b: tuple[float, ...]
     weight_std: tuple[float, ...]
     bias_std: tuple[float, ...]
+    critical: bool
+    reach: float
     notes: tuple[str, ...]
     ratio: float
     width_factor: float | None
@@ -66,7 +74,7 @@ class Advice:
         return asdict(self)
 
 
-def advise(network: Network, x: FloatArray, ratios: FloatArray) -> Advice:
+def advise(network: Network, x: FloatArray, ratios: FloatArray, verdict: CriticalityVerdict) -> Advice:
     """Critical couplings for a network's widths, activations and inputs, and what they would bring.
 
     Parameters
@@ -77,6 +85,8 @@ def advise(network: Network, x: FloatArray, ratios: FloatArray) -> Advice:
         Inputs, shape (N, n_0).
     ratios
         r_l of the network as it is for l = 1..L, which is the answer where its couplings are the advised ones already.
+    verdict
+        On the network as it is, for the same reason.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -87,6 +97,7 @@ def advise(network: Network, x: FloatArray, ratios: FloatArray) -> Advice:
             x=x,
         )
     notes = tuple(dict.fromkeys(" ".join(str(entry.message).split()) for entry in caught))
+    best = _keeping_free_scale(network, best)
     C_W, C_b = (tuple(getattr(layer, name) for layer in best.layers) for name in ("C_W", "C_b"))
     changes = any(
         abs(getattr(ours, name) - getattr(theirs, name)) > _SAME * max(1.0, getattr(theirs, name))
@@ -94,7 +105,8 @@ def advise(network: Network, x: FloatArray, ratios: FloatArray) -> Advice:
         for name in ("C_W", "C_b")
     )
     if changes:
-        ratios = _ratios(best, x)
+        ratios, verdict = _ratios(best, x), _judged(best, x)
+    reach = min(verdict.xi_parallel, verdict.xi_perpendicular)
     ratio = float(ratios[-1])
     factor = widths = shallower = deeper = None
     if ratio > TRUSTED:
@@ -111,6 +123,8 @@ def advise(network: Network, x: FloatArray, ratios: FloatArray) -> Advice:
         C_b=C_b,
         weight_std=tuple(math.sqrt(layer.C_W / layer.n_in) for layer in best.layers),
         bias_std=tuple(math.sqrt(layer.C_b) for layer in best.layers),
+        critical=all(critical_points(activation) for activation in dict.fromkeys(network.activations)),
+        reach=reach,
         notes=notes,
         ratio=ratio,
         width_factor=factor,
@@ -118,6 +132,21 @@ def advise(network: Network, x: FloatArray, ratios: FloatArray) -> Advice:
         depth=shallower,
         deeper=deeper,
     )
+
+
+def _keeping_free_scale(network: Network, best: Network) -> Network:
+    """Where every K is a fixed point the first layer's C_W only sets the scale, and stays as it is."""
+    first = network.layers[0]
+    free = all(activation.slopes is not None for activation in network.activations)
+    if not (network.activations and free and first.C_W > 0 and first.C_b == 0):
+        return best
+    return Network((replace(best.layers[0], C_W=first.C_W), *best.layers[1:]))
+
+
+def _judged(network: Network, x: FloatArray) -> CriticalityVerdict:
+    """The verdict on the advised network; its power law is of no matter, since only the correlation lengths are asked for."""
+    kernel = np.stack([layer.kernel.diagonal().numpy() for layer in flow(network, x, order=0)])
+    return assess_criticality(network, kernel, susceptibilities(network, kernel), None)
 
 
 def _ratios(network: Network, x: FloatArray) -> FloatArray:

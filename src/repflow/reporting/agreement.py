@@ -33,13 +33,14 @@ def _sentence(comparison: Comparison) -> str:
     worst = comparison.worst
     where = f"the {str(worst['quantity']).replace('_', ' ')} of layer {worst['layer']}"
     if not comparison.trusted:
+        outcome = (
+            "all components are within it."
+            if comparison.within
+            else f"even so {where} is {number(worst['max_z_beyond'])} standard errors beyond it."
+        )
         return (
-            f"Order 1 is not to be trusted at r_L = {number(comparison.r)}, above {comparison.r_limit:g}, and "
-            + (
-                "is nevertheless within its tolerance of the ensemble in every component."
-                if comparison.within
-                else f"the ensemble shows it: {where} is {number(worst['max_z_beyond'])} standard errors beyond its tolerance."
-            )
+            f"Order 1 is not to be trusted at r_L = {number(comparison.r)}, above {comparison.r_limit:g}: the tolerance for the orders "
+            f"left out is so wide there that agreement with the ensemble says little; {outcome}"
         )
     if comparison.within:
         return (

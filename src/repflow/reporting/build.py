@@ -110,11 +110,11 @@ def report(
             fluctuation = assess_fluctuations(
                 evidence.arrays["fluctuation/theory"][-1],
                 (evidence.arrays["fluctuation/ensemble"][-1], evidence.arrays["fluctuation/ensemble_error"][-1]),
-                None if point is None else point.nu,
+                point.nu if point is not None and len({entry.name for entry in network.activations}) == 1 else None,
                 network.aspect_ratio,
             )
             _add_output(evidence, ensemble, fluctuation.input_index)
-            advice = advise(network, inputs, evidence.arrays["fluctuation/theory"].max(axis=1))
+            advice = advise(network, inputs, evidence.arrays["fluctuation/theory"].max(axis=1), criticality)
             activation = None if couplings is None else add_phase(evidence, network, couplings)
     results: dict[str, Result] = {"flow": theory, "ensemble": ensemble, "comparison": comparison}
     return Report(

@@ -267,12 +267,14 @@ def couplings_chart(counts: dict[str, int]) -> Chart:
     }
     curves = {name: np.where(values <= ceiling, values, np.nan) for name, values in curves.items()}
     figure = lines(number, curves, x_title="number of inputs N", y_title="numbers needed", log_x=True, log_y=True)
-    for name, x, y in (
-        (f"{parameters:,} parameters", [number[0], number[-1]], [parameters, parameters]),
-        (f"N = {inputs}, here", [inputs, inputs], [1, ceiling]),
-    ):
-        dash = "longdash" if x[0] != x[1] else "dot"
-        figure.add_trace(go.Scatter(x=x, y=y, name=name, mode="lines", line={"width": 1.5, "dash": dash, "color": GREY}))
+    grey = {"mode": "lines", "line": {"width": 1.5, "dash": "longdash", "color": GREY}}
+    figure.add_trace(
+        go.Scatter(x=[number[0], number[-1]], y=[parameters, parameters], name=f"{parameters:,} parameters", **grey)
+    )
+    here = {**grey, "line": {"width": 1.5, "dash": "dot", "color": GREY}}
+    figure.add_trace(go.Scatter(x=[inputs, inputs], y=[1, ceiling], name=f"N = {inputs}", **here))
+    # Five names take more rows than three: the plot keeps its height.
+    figure.update_layout(height=430, legend_y=-0.24)
     return Chart(
         "couplings",
         "Couplings against parameters",

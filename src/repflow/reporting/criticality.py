@@ -111,19 +111,6 @@ def susceptibilities(network: LayerMaps, kernel: FloatArray) -> Susceptibilities
     return Susceptibilities(parallel, perpendicular)
 
 
-def repeated_map(network: LayerMaps) -> tuple[Activation, float, float] | None:
-    """(activation, C_W, C_b) where every layer after the first is the same map, else None."""
-    maps = {
-        (layer.activation.name if layer.activation else "", following.C_W, following.C_b)
-        for layer, following in zip(network.layers, network.layers[1:])
-    }
-    if len(maps) != 1:
-        return None
-    activation = network.layers[0].activation
-    assert activation is not None  # the first of several layers is hidden
-    return activation, network.layers[1].C_W, network.layers[1].C_b
-
-
 def power_law(point: CriticalPoint | None, start: FloatArray, depth: int) -> FloatArray | None:
     """K^(l) of the K* = 0 class from K^(1) = start, shape (L, N); None in another class.
 
@@ -187,26 +174,44 @@ def assess_criticality(
 def _lengths(
     network: LayerMaps, kernel: FloatArray, chi: Susceptibilities
 ) -> tuple[float, float, str, float | None]:
-    """Correlation lengths at the fixed point that each input's kernel reaches; along the layers where that says nothing."""
-    same = repeated_map(network)
-    if same is not None:
-        points = fixed_points(*same)
-        ends = [reached(points, K) if K > 0 else None for K in kernel[0].tolist()]
-        arrived = [end for end in ends if end is not None]
-        if len(arrived) == len(ends):
-            nearest = min(arrived, key=lambda end: min(end.xi_parallel, end.xi_perpendicular))
-            if nearest.stability == EVERY_K:
-                return nearest.xi_parallel, nearest.xi_perpendicular, "every K is a fixed point", None
-            return (
-                min(end.xi_parallel for end in arrived),
-                min(end.xi_perpendicular for end in arrived),
-                f"the fixed point K* = {nearest.K:.5g}",
-                nearest.K,
-            )
+    """The shortest correlation lengths over the maps of the network and the inputs, where they come from, and K* there.
+
+    Each map from layer to layer is judged at the fixed point that the kernel would reach if it were repeated; where the kernel would
+    run away, along the layers that have it.
+    """
+    found: list[tuple[float, float, str, float | None]] = []
+    for (activation, C_W, C_b), steps in _maps(network).items():
+        points = fixed_points(activation, C_W, C_b)
+        starts = kernel[steps[0]].tolist()
+        ends = [reached(points, K) if K > 0 else None for K in starts]
+        for end in dict.fromkeys(end for end in ends if end is not None):
+            free = end.stability == EVERY_K
+            source = "every K is a fixed point" if free else f"the fixed point K* = {end.K:.5g}"
+            found.append((end.xi_parallel, end.xi_perpendicular, source, None if free else end.K))
+        away = [a for a, end in enumerate(ends) if end is None]
+        if away:
+            lengths = [_mean_length(values[steps][:, away]) for values in (chi.parallel, chi.perpendicular)]
+            found.append((lengths[0], lengths[1], "the mean over the layers of this network", None))
+    _, _, source, K_star = min(found, key=lambda entry: min(entry[:2]))
+    return min(entry[0] for entry in found), min(entry[1] for entry in found), source, K_star
+
+
+def _maps(network: LayerMaps) -> dict[tuple[Activation, float, float], list[int]]:
+    """The maps (activation, C_W, C_b) from layer to layer, each with its steps: step l leads from layer l + 1 to l + 2."""
+    found: dict[tuple[Activation, float, float], list[int]] = {}
+    by_name: dict[str, Activation] = {}
+    for step, (layer, following) in enumerate(zip(network.layers, network.layers[1:])):
+        assert layer.activation is not None  # hidden
+        activation = by_name.setdefault(layer.activation.name, layer.activation)
+        found.setdefault((activation, following.C_W, following.C_b), []).append(step)
+    return found
+
+
+def _mean_length(chi: FloatArray) -> float:
+    """Correlation length of the mean log chi over steps (rows), the shortest over inputs (columns)."""
     with np.errstate(divide="ignore"):
-        rates = [np.abs(np.log(np.abs(values)).mean(axis=0)).max() for values in (chi.parallel, chi.perpendicular)]
-    parallel, perpendicular = (float(correlation_length(math.exp(-min(rate, 700.0)))) for rate in rates)
-    return parallel, perpendicular, "the mean over the layers of this network", None
+        rate = float(np.abs(np.log(np.abs(chi)).mean(axis=0)).max())
+    return math.inf if rate < 1e-9 else 1.0 / rate
 
 
 def _kernel_factor(kernel: FloatArray, law: FloatArray | None) -> tuple[float, int, str]:

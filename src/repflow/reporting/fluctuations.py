@@ -38,7 +38,7 @@ BANDS = (
         0.0,
         FROZEN,
         "Nearly frozen features",
-        "Every initialisation gives nearly the same network function statistics, and training moves features little.",
+        "All initialisations have nearly the same kernel, and training moves features little.",
     ),
     Band(
         "working",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from repflow.network import Network
 from repflow.reporting.advice import Advice
 from repflow.reporting.criticality import KERNEL_FACTOR, LOST, CriticalityVerdict
-from repflow.reporting.fluctuations import BANDS, FROZEN, TRUSTED, FluctuationVerdict, band_of
+from repflow.reporting.fluctuations import BANDS, TRUSTED, FluctuationVerdict, band_of
 
 #: How a card looks: nothing to do, worth a thought, to be changed.
 GOOD, NOTE, BAD = "good", "note", "bad"
@@ -149,34 +149,38 @@ def advice_card(network: Network, advice: Advice, verdict: CriticalityVerdict) -
             where = " in the others" if first else ""
             sentences.append(f"Set {first}C_W = {_span(advice.C_W[1:])}{where}, C_b = {_span(advice.C_b)}.")
     else:
-        sentences.append("Keep C_W and C_b: they are the critical ones, or the best compromise.")
+        best = "critical" if advice.critical else "the best compromise, since this activation has no critical point"
+        sentences.append(f"Keep C_W and C_b: they are {best}.")
     sentences.extend(_size_advice(network, advice))
     sentences.extend(advice.notes)
-    keep = not advice.changes_couplings and FROZEN <= advice.ratio <= TRUSTED and verdict.critical
-    keep = keep or (network.depth == 1 and not advice.changes_couplings)
-    if keep:
-        answer = "Nothing"
-    else:
-        parts = []
-        if advice.changes_couplings:
-            parts.append("the couplings")
-        if advice.width_factor is not None:
-            parts.append("the width, or the depth")
-        elif advice.deeper is not None:
-            parts.append("the depth, if features should move")
-        answer = (", and ".join(parts) or "Nothing that helps at this depth").capitalize()
+    parts = []
+    if advice.changes_couplings:
+        parts.append("the couplings")
+    if network.depth > advice.reach:
+        parts.append("the activation or the depth")
+    elif advice.width_factor is not None:
+        parts.append("the width or the depth")
+    elif advice.deeper is not None:
+        parts.append("the depth, if features should move")
+    answer = ", and ".join(parts).capitalize() or "Nothing"
     return Card(
         "What to change?",
         answer,
-        GOOD if keep else NOTE,
+        NOTE if parts else GOOD,
         tuple(sentences),
         "Numbers to copy are below.",
     )
 
 
 def _size_advice(network: Network, advice: Advice) -> list[str]:
+    if network.depth > advice.reach:
+        layers = f"only {number(advice.reach)} layers" if advice.reach >= 1 else "less than one layer"
+        return [
+            f"Even with these couplings a difference between inputs survives {layers} (min(ξ∥, ξ⊥)): take another activation"
+            + (f", or depth {math.floor(advice.reach)}." if advice.reach >= 2 else ".")
+        ]
     if advice.width_factor is not None:
-        text = f"With critical couplings r_L is {number(advice.ratio)}. To bring it to {TRUSTED:g}: "
+        text = f"With these couplings r_L is {number(advice.ratio)}. To bring it to {TRUSTED:g}: "
         options = []
         if advice.hidden_widths:
             options.append(f"hidden width {_span(advice.hidden_widths)} at this depth")
@@ -185,12 +189,12 @@ def _size_advice(network: Network, advice: Advice) -> list[str]:
         return [text + (", or ".join(options) if options else "no finite width does it") + "."]
     if advice.deeper is not None:
         return [
-            f"With critical couplings r_L is {number(advice.ratio)}: wider than this depth needs. Features are no longer nearly "
+            f"With these couplings r_L is {number(advice.ratio)}: wider than this depth needs. Features are no longer nearly "
             f"frozen from depth {advice.deeper} on at this width."
         ]
     if network.depth == 1:
         return []
-    return [f"With critical couplings r_L is {number(advice.ratio)}, in the working range: width and depth fit."]
+    return [f"With these couplings r_L is {number(advice.ratio)}, in the working range: width and depth fit."]
 
 
 def _apart(values: Sequence[float]) -> bool:
@@ -205,6 +209,8 @@ def _span(values: Sequence[float]) -> str:
 
 def headline(criticality: CriticalityVerdict, fluctuation: FluctuationVerdict) -> tuple[str, str]:
     """One sentence that answers the practitioner, and its tone."""
+    if criticality.depth == 1:
+        return "A single layer: its output is exactly Gaussian, whatever the width.", GOOD
     if not criticality.critical:
         lost = criticality.lost_at
         tail = f": differences between inputs change {LOST:g}-fold by layer {number(lost, 6)}" if lost < 1e6 else ""
@@ -213,6 +219,6 @@ def headline(criticality: CriticalityVerdict, fluctuation: FluctuationVerdict) -
         return "Critical, but so deep for its width that one seed is unlike the next.", BAD
     if fluctuation.band == "untrusted":
         return "Critical, but deep for its width: initialisations differ much, and order 1/n is not to be trusted.", NOTE
-    if fluctuation.band == "frozen" and criticality.depth > 1:
+    if fluctuation.band == "frozen":
         return "Critical, and wide for its depth: features are nearly frozen.", NOTE
     return "Critical, and in the working range of depth to width.", GOOD
