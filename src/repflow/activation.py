@@ -254,7 +254,8 @@ def _mish(z: Tensor) -> Tensor:
 
 
 def _gelu_tanh(z: Tensor) -> Tensor:
-    return nn.functional.gelu(z, approximate="tanh")
+    # Written out: the third derivative of torch's own is NaN beyond |z| = 27.
+    return 0.5 * z * (1.0 + torch.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
 
 
 def _softsign(z: Tensor) -> Tensor:
@@ -498,6 +499,23 @@ def as_activation(spec: ActivationLike) -> Activation:
     raise TypeError(
         f"activation must be a name, an nn.Module, a callable, or a list of them, got {type(spec).__name__}"
     )
+
+
+def recognise(activation: Activation) -> Activation:
+    """The registered activation with the same values, where there is one; else the activation itself.
+
+    It gives a traced ``torch.tanh(x)`` or ``F.leaky_relu(x, 0.2)`` back its name.
+    """
+    if activation.registered:
+        return activation
+    if activation.slopes is not None and activation.slopes[1] == 1.0 and activation.slopes[0] not in (-1.0, 0.0, 1.0):
+        return _leaky(activation.slopes[0])
+    wide = torch.cat([_GRID, 4.0 * _GRID])  # hardtanh and its like differ from each other far out only
+    values = activation(wide)
+    for known in (*_REGISTRY.values(), _elu(1.0)):
+        if torch.allclose(known(wide), values, rtol=1e-12, atol=1e-12):
+            return known
+    return activation
 
 
 def as_activations(spec: ActivationLike | Sequence[ActivationLike], hidden: int) -> tuple[Activation, ...]:

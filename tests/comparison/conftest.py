@@ -13,7 +13,9 @@ from repflow.network import Layer, Network
 
 @dataclass(frozen=True)
 class _LinearLayer:
-    """K, and V and G1 = 0 over n_{l-1}, of a linear network by G' = C_W S S^T / n: V' sums one Wishart covariance a layer."""
+    """K, and V and G1 = 0 over n_{l-1}, of a linear network by G' = C_W S S^T / n: V' sums one Wishart covariance a
+    layer.
+    """
 
     index: int
     n_in: int

@@ -21,7 +21,9 @@ def test_p_values_are_uniform_under_the_theory(components, samples):
     found = [chi_square(*_trial(rng, samples, mixing), samples) for _ in range(400)]
     expected = min(components, samples // 10)
     assert {result.dof for result in found} == {expected}
-    if expected == components:  # chosen components bias the statistic a little, so the law is exact for all of them only
+    if (
+        expected == components
+    ):  # chosen components bias the statistic a little, so the law is exact for all of them only
         assert kstest([result.p_value for result in found], "uniform").pvalue > 0.01
     else:
         assert 0.4 < np.mean([result.p_value for result in found]) < 0.6

@@ -38,11 +38,33 @@ def test_one_width_agrees(pairs):
         (2, "mean_kernel"),
     ]
     covariance = result.at(-1, "kernel_covariance")
-    flow, ensemble = pairs[0]
-    order = flow[4].kernel_covariance()[tuple(covariance.index.T)]
-    assert np.allclose(covariance.tolerance, result.r * np.abs(order))
+    ensemble = pairs[0][1]
     assert np.allclose(covariance.stderr, ensemble[4].stderr("kernel_covariance")[tuple(covariance.index.T)])
     assert np.allclose(covariance.measured - covariance.theory, covariance.deviation)
+
+
+def test_one_width_tolerance_is_r_times_the_size_of_the_last_order_kept(pairs):
+    """t = r_l x size, the larger of a component's own and of the geometric mean of its two diagonal components."""
+    result = compare(*pairs[0])
+    for entry in result:
+        layer = pairs[0][0][entry.layer]
+        theory, lower = (np.asarray(getattr(layer, entry.quantity)(order=k)) for k in (1, 0))
+        kept = np.abs(theory - lower)
+        half = entry.index.shape[1] // 2
+        for index, tolerance in zip(entry.index.tolist(), entry.tolerance, strict=True):
+            left, right = index[:half], index[half:]
+            diagonal = np.sqrt(kept[(*left, *left)] * kept[(*right, *right)])
+            assert np.isclose(tolerance, entry.r * max(kept[tuple(index)], diagonal))
+
+
+def test_a_component_that_is_small_by_accident_is_not_held_to_its_own_size(pairs):
+    """V_0011 at second order has terms in V_0101^2: its tolerance follows the larger components."""
+    entry = compare(*pairs[0]).at(3, "kernel_covariance")
+    place = {tuple(index): number for number, index in enumerate(entry.index.tolist())}
+    kept = np.abs(entry.theory)
+    number = place[0, 0, 1, 1]
+    assert kept[number] < np.sqrt(kept[place[0, 0, 0, 0]] * kept[place[1, 1, 1, 1]])
+    assert entry.tolerance[number] > entry.r * kept[number]
 
 
 def test_first_layer_is_equal_not_zero_over_zero(pairs):
@@ -67,7 +89,9 @@ def test_two_widths_agree_and_extrapolate(pairs):
     place = tuple(entry.index.T)
     assert np.allclose(entry.theory, n1 * flow[4].kernel_covariance()[place])
     c1, c2 = (n * ensemble[4].kernel_covariance()[place] for n, (_, ensemble) in zip((n1, n2), pairs, strict=True))
-    e1, e2 = (n * ensemble[4].stderr("kernel_covariance")[place] for n, (_, ensemble) in zip((n1, n2), pairs, strict=True))
+    e1, e2 = (
+        n * ensemble[4].stderr("kernel_covariance")[place] for n, (_, ensemble) in zip((n1, n2), pairs, strict=True)
+    )
     lead = (n2 * c2 - n1 * c1) / (n2 - n1)
     assert np.allclose(entry.measured, lead)
     assert np.allclose(entry.stderr, np.hypot(n2 * e2, n1 * e1) / (n2 - n1))

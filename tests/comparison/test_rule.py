@@ -29,7 +29,11 @@ def test_five_standard_errors_beyond_the_tolerance():
 def test_no_standard_error_means_equal_or_not():
     entry = _components([1, 1, 0], [1 + 1e-14, 1.1, 0], [0, 0, 0], [0, 10, 0])
     assert entry.z.tolist() == [0, np.inf, 0]
-    assert entry.z_beyond.tolist() == [0, np.inf, 0]  # a tolerance for higher orders excuses nothing that cannot fluctuate
+    assert entry.z_beyond.tolist() == [
+        0,
+        np.inf,
+        0,
+    ]  # a tolerance for higher orders excuses nothing that cannot fluctuate
     assert not entry.within
     assert _components([1], [1.1], [1e-18], [0]).z.tolist() == [np.inf]
     assert _components([1], [0.9], [0], [0]).z.tolist() == [-np.inf]

@@ -26,7 +26,9 @@ def _network(widths, activation):
     C_W, C_b = _COUPLINGS[activation]
     last = len(widths) - 2
     return Network(
-        tuple(Layer(widths[l], widths[l + 1], C_W, C_b, activation=sigma if l < last else None) for l in range(last + 1))
+        tuple(
+            Layer(widths[l], widths[l + 1], C_W, C_b, activation=sigma if l < last else None) for l in range(last + 1)
+        )
     )
 
 

@@ -12,7 +12,9 @@ def _network(widths, activation="tanh", C_W=1.0, C_b=0.0):
     last = len(widths) - 2
     sigma = as_activation(activation)
     return Network(
-        tuple(Layer(widths[l], widths[l + 1], C_W, C_b, activation=sigma if l < last else None) for l in range(last + 1))
+        tuple(
+            Layer(widths[l], widths[l + 1], C_W, C_b, activation=sigma if l < last else None) for l in range(last + 1)
+        )
     )
 
 

@@ -27,10 +27,10 @@ def _x(inputs: int) -> np.ndarray:
 @pytest.mark.parametrize(("inputs", "method", "activation"), _CASES)
 def test_batch_size_and_threads_change_no_bit(network, bits, inputs, method, activation):
     net = network([7, 13, 101, 1, 5, 3], activation, 1.3, 0.2)
-    reference = bits(sample(net, _x(inputs), 600, 3, method, threads=1))
-    for batch_size, threads in ((1, 1), (7, 2), (600, 1), (None, 3)):
-        assert bits(sample(net, _x(inputs), 600, 3, method, batch_size=batch_size, threads=threads)) == reference
-    assert bits(sample(net, _x(inputs), 600, 4, method)) != reference
+    reference = bits(sample(net, _x(inputs), 1100, 3, method, threads=1))
+    for batch_size, threads in ((1, 1), (7, 2), (1100, 1), (None, 3)):
+        assert bits(sample(net, _x(inputs), 1100, 3, method, batch_size=batch_size, threads=threads)) == reference
+    assert bits(sample(net, _x(inputs), 1100, 4, method)) != reference
 
 
 _SCRIPT = """
@@ -94,7 +94,8 @@ def test_interruption_gives_a_shorter_run(network, bits, method):
     # two activated layers, the pilot first: blocks 0, 1 and 2 are complete when the ninth call fails
     stopped = sample(_interrupting(8), _x(2), 10_000, 1, method, threads=1)
     assert stopped.interrupted
-    assert 0 < stopped.networks < 10_000
+    assert stopped.state.blocks == 3
+    assert stopped.networks == 3 * 1024
     again = sample(whole, _x(2), stopped.networks, 1, method)
     assert not again.interrupted
     assert bits(again) == bits(stopped)
@@ -108,12 +109,12 @@ def test_interruption_before_the_first_block_is_passed_on():
 def test_interruption_after_a_merge_of_groups(network, bits):
     # 1024 groups are kept, 32 a block: beyond 32 blocks they merge
     stopped = sample(_interrupting(2 + 2 * 35), _x(2), 10**6, 1, "gram", threads=1)
-    assert stopped.networks == 35 * 256
+    assert stopped.state.blocks == 35
     assert stopped.state.level == 1
     assert bits(sample(network([7, 5, 5, 2]), _x(2), stopped.networks, 1, "gram")) == bits(stopped)
 
 
-@pytest.mark.parametrize(("method", "networks"), [("weights", 1000), ("gram", 1024)])
+@pytest.mark.parametrize(("method", "networks"), [("weights", 4000), ("gram", 4096)])
 def test_checkpoint_resumes_bit_for_bit(network, bits, tmp_path: Path, method, networks):
     file = tmp_path / "run.npz"
     net = network([7, 5, 5, 2])
@@ -132,29 +133,29 @@ def test_checkpoint_resumes_bit_for_bit(network, bits, tmp_path: Path, method, n
 
 def test_checkpoint_resumes_without_drawing_again(network, tmp_path: Path):
     file = tmp_path / "run.npz"
-    sample(network([7, 5, 5, 2]), _x(2), 1024, 1, checkpoint=file)
+    sample(network([7, 5, 5, 2]), _x(2), 2048, 1, checkpoint=file)
     # the pilot's two calls are all that a finished run needs
-    assert sample(_interrupting(2), _x(2), 1024, 1, checkpoint=file).networks == 1024
+    assert sample(_interrupting(2), _x(2), 2048, 1, checkpoint=file).networks == 2048
 
 
 def test_checkpoint_refuses_another_configuration(network, tmp_path: Path):
     file = tmp_path / "run.npz"
     net = network([7, 5, 2])
-    sample(net, _x(2), 512, 1, checkpoint=file)
+    sample(net, _x(2), 1024, 1, checkpoint=file)
     before = hashlib.sha256(file.read_bytes()).hexdigest()
     with pytest.raises(ValueError, match=r"another configuration: seed \(1 there, 2 asked\)"):
-        sample(net, _x(2), 512, 2, checkpoint=file)
+        sample(net, _x(2), 1024, 2, checkpoint=file)
     with pytest.raises(ValueError, match="configuration: method"):
-        sample(net, _x(2), 512, 1, "gram", checkpoint=file)
+        sample(net, _x(2), 1024, 1, "gram", checkpoint=file)
     with pytest.raises(ValueError, match="configuration: x "):
-        sample(net, _x(2) + 1e-15, 512, 1, checkpoint=file)
+        sample(net, _x(2) + 1e-15, 1024, 1, checkpoint=file)
     with pytest.raises(ValueError, match="configuration: network "):
-        sample(network([7, 5, 2], C_W=1.1), _x(2), 512, 1, checkpoint=file)
+        sample(network([7, 5, 2], C_W=1.1), _x(2), 1024, 1, checkpoint=file)
     with pytest.raises(ValueError, match="configuration: widths"):
-        sample(network([7, 6, 2]), _x(2), 512, 1, checkpoint=file)
+        sample(network([7, 6, 2]), _x(2), 1024, 1, checkpoint=file)
     with pytest.raises(ValueError, match="configuration: six_point"):
-        sample(net, _x(2), 512, 1, checkpoint=file, six_point=[(0,) * 6])
-    with pytest.raises(ValueError, match="holds 512 networks, networks=300 asks for fewer"):
+        sample(net, _x(2), 1024, 1, checkpoint=file, six_point=[(0,) * 6])
+    with pytest.raises(ValueError, match="holds 1024 networks, networks=300 asks for fewer"):
         sample(net, _x(2), 300, 1, checkpoint=file)
     with pytest.raises(ValueError, match="checkpoint: the directory"):
         sample(net, _x(2), 300, 1, checkpoint=tmp_path / "none" / "run.npz")

@@ -77,13 +77,13 @@ def test_influence_is_the_derivative_of_the_statistic(streamed, name):
     layout, sums = streamed
     estimate = ESTIMATES[name](sums)
     scale = np.abs(estimate.influence).max()
-    assert np.abs((estimate.influence * estimate.counts[:, None]).sum(axis=0)).max() < 1e-9 * scale * estimate.counts.sum()
+    assert (
+        np.abs((estimate.influence * estimate.counts[:, None]).sum(axis=0)).max() < 1e-9 * scale * estimate.counts.sum()
+    )
     group, step = 3, 1e-5
     weights = estimate.counts.copy()
     weights[group] *= 1 + step
-    mean = {
-        part: (values * weights[:, None]).sum(axis=0) / weights.sum() for part, values in sums.by_group.items()
-    }
+    mean = {part: (values * weights[:, None]).sum(axis=0) / weights.sum() for part, values in sums.by_group.items()}
     moved = ESTIMATES[name](LayerSums(layout, sums.centre, sums.by_group, mean, sums.counts)).value - estimate.value
     expected = estimate.influence[group] * step * estimate.counts[group] / estimate.counts.sum()
     # the bias corrections differ from 1 by order 1/M
@@ -146,7 +146,9 @@ def test_weights_and_gram_are_one_ensemble(network, activation):
 
 @pytest.mark.parametrize("method", ["weights", "gram"])
 def test_covariance_of_g_and_fourth_moment_of_z_agree(network, method):
-    """Given G the neurons are Gaussian, so E[z_a z_b z_c z_d] = E[G_ab G_cd] + 2 permutations: the connected part is Cov(G)."""
+    """Given G the neurons are Gaussian, so E[z_a z_b z_c z_d] = E[G_ab G_cd] + 2 permutations: the connected part is
+    Cov(G).
+    """
     x = np.random.default_rng(4).standard_normal((2, 5))
     ensemble = sample(network([5, 3, 3, 9], "tanh", 1.5, 0.1), x, 30_000, 2, method)
     for layer in ensemble:

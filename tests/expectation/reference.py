@@ -102,15 +102,17 @@ _X13, _W13 = np.polynomial.legendre.leggauss(13)
 
 
 def adaptive(f, rows, low, high, count, tol):
-    """Integrals of f(row, points) over panels [low, high], summed by row, halved until two Gauss rules agree to ``tol``."""
+    """Integrals of f(row, points) over panels [low, high], summed by row, halved until two Gauss rules agree to ``tol`` (of the largest panel, if that is above 1)."""
     total = np.zeros(count)
+    scale = 1.0
     for _ in range(60):
         if not len(rows):
             return total
         middle, half = 0.5 * (low + high), 0.5 * (high - low)
         fine = half * (f(rows, middle[:, None] + half[:, None] * _X13) @ _W13)
         coarse = half * (f(rows, middle[:, None] + half[:, None] * _X8) @ _W8)
-        done = (np.abs(fine - coarse) <= tol) | (half < 1e-13)
+        scale = max(scale, float(np.abs(fine).max()))  # z^24 is an integrand too
+        done = (np.abs(fine - coarse) <= tol * scale) | (half < 1e-13)
         np.add.at(total, rows[done], fine[done])
         rows, low, middle, high = rows[~done], low[~done], middle[~done], high[~done]
         rows, low, high = np.concatenate([rows, rows]), np.concatenate([low, middle]), np.concatenate([middle, high])

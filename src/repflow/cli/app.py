@@ -16,7 +16,7 @@ from repflow.cli.sample import sample
 
 app = typer.Typer(
     name="repflow",
-    help="Effective theory of deep neural networks: theory at order 1/n, ensembles of real networks, and their comparison.",
+    help="Effective theory of deep neural networks: theory at order 1/n, real networks, and their comparison.",
     cls=OneLineErrors,
     no_args_is_help=True,
     add_completion=False,
@@ -37,7 +37,7 @@ def _main(
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Effective theory of deep neural networks: theory at order 1/n, ensembles of real networks, and their comparison."""
+    """Effective theory of deep neural networks: theory at order 1/n, real networks, and their comparison."""
 
 
 for command in (report, critical, flow, sample, experiment):

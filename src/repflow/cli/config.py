@@ -1,6 +1,7 @@
 """``--config file.yaml``: the options of a command, read from a file.
 
-Values become the defaults of the command, so that they are parsed and checked like words on the command line, which override them.
+Values become the defaults of the command, so that they are parsed and checked like words on the command line, which
+override them.
 """
 
 from __future__ import annotations

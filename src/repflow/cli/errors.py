@@ -1,7 +1,7 @@
 """One place that turns what went wrong into one line on stderr and an exit status.
 
-The library raises ``ValueError``, ``TypeError`` and ``OSError`` that name the argument; Typer raises its own for what it cannot
-parse. Both end here as one line and status 2. Anything else is a defect and keeps its traceback.
+The library raises ``ValueError``, ``TypeError`` and ``OSError`` that name the argument; Typer raises its own for what
+it cannot parse. Both end here as one line and status 2. Anything else is a defect and keeps its traceback.
 """
 
 from __future__ import annotations

@@ -20,7 +20,9 @@ def experiment(
     ] = None,
     size: Annotated[Size, typer.Option(help="How much to spend.")] = Size.default,
     seed: Seed = 0,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 unless the verdict is 'agrees'.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with status 1 unless the verdict is 'agrees'.")
+    ] = False,
     config: Config = None,
     progress: Progress = None,
     json: Json = False,

@@ -48,7 +48,9 @@ def flow(
     target: Target = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Save the result: a .json file, else a zarr directory.", rich_help_panel=OUTPUT, show_default=False),
+        typer.Option(
+            help="Save the result: a .json file, else a zarr directory.", rich_help_panel=OUTPUT, show_default=False
+        ),
     ] = None,
     config: Config = None,
     progress: Progress = None,

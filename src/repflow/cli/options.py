@@ -93,15 +93,21 @@ Activation = Annotated[
 ]
 CW = Annotated[
     float | None,
-    typer.Option("--c-w", help="Weight variance times fan-in, in every layer.", rich_help_panel=NETWORK, show_default="1"),
+    typer.Option(
+        "--c-w", help="Weight variance times fan-in, in every layer.", rich_help_panel=NETWORK, show_default="1"
+    ),
 ]
 CB = Annotated[
-    float | None, typer.Option("--c-b", help="Bias variance, in every layer.", rich_help_panel=NETWORK, show_default="0")
+    float | None,
+    typer.Option("--c-b", help="Bias variance, in every layer.", rich_help_panel=NETWORK, show_default="0"),
 ]
 Preset = Annotated[
     Init | None,
     typer.Option(
-        "--init", help="Couplings by preset, instead of --c-w and --c-b.", rich_help_panel=NETWORK, show_default="critical"
+        "--init",
+        help="Couplings by preset, instead of --c-w and --c-b.",
+        rich_help_panel=NETWORK,
+        show_default="critical",
     ),
 ]
 Networks = Annotated[int, typer.Option(min=1, help="Networks in the ensemble.", rich_help_panel=ENSEMBLE)]

@@ -45,7 +45,7 @@ def whole_numbers(name: str, text: str) -> list[int]:
 
 
 def hidden_widths(context: typer.Context, depth: int, width: str) -> list[int]:
-    """The L - 1 hidden widths from ``--depth`` and ``--width``; a list of widths sets the depth unless that is given too."""
+    """The L - 1 hidden widths from ``--depth`` and ``--width``; a list sets the depth unless that is given too."""
     widths = whole_numbers("--width", width)
     if len(widths) == 1 and "," not in width:
         return widths * (depth - 1)

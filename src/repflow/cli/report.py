@@ -41,7 +41,9 @@ def report(
     data: Data,
     out: Annotated[
         Path,
-        typer.Option(help="Directory for report.html, report.json and the results.", rich_help_panel=OUTPUT, metavar="DIR"),
+        typer.Option(
+            help="Directory for report.html, report.json and the results.", rich_help_panel=OUTPUT, metavar="DIR"
+        ),
     ],
     inputs: Inputs = None,
     depth: Depth = 10,

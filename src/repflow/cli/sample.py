@@ -49,7 +49,8 @@ def sample(
     seed: Seed = 0,
     method: MethodOption = Method.gram,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Networks at a time; the result does not depend on it.", rich_help_panel=ENSEMBLE)
+        int | None,
+        typer.Option(min=1, help="Networks at a time; the result does not depend on it.", rich_help_panel=ENSEMBLE),
     ] = None,
     checkpoint: Annotated[
         Path | None,
@@ -61,7 +62,9 @@ def sample(
     target: Target = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Save the result: a .json file, else a zarr directory.", rich_help_panel=OUTPUT, show_default=False),
+        typer.Option(
+            help="Save the result: a .json file, else a zarr directory.", rich_help_panel=OUTPUT, show_default=False
+        ),
     ] = None,
     config: Config = None,
     progress: Progress = None,

@@ -1,6 +1,6 @@
 """Theory against experiment: the agreement rule, its table and its figures."""
 
-from repflow.comparison.compare import compare
+from repflow.comparison.widths import compare
 from repflow.comparison.result import Comparison
 from repflow.comparison.rule import Components
 

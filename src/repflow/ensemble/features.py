@@ -21,13 +21,14 @@ HISTOGRAM_BINS = 128
 HISTOGRAM_RANGE = 6.4
 # Neurons of a network that enter the histogram: more of one network add little and cost as much as the rest of a
 # gram chain.
-HISTOGRAM_NEURONS = 16
+HISTOGRAM_NEURONS = 8
 # Neurons of a network that enter the moments of z: all of a narrow layer. More of a wide one would take longer than
 # a gram chain itself, and the moments of z follow from those of G far more precisely.
 _MOMENT_NEURONS = 128
 _MOMENT_WORK = 1 << 17
-# Numbers handled at once when a block is summed: half a megabyte, which stays in the cache.
-_SLICE = 1 << 16
+# Numbers handled at once when a block is summed: just below the size from which malloc maps fresh pages for every
+# array.
+_SLICE = 14_000
 
 
 def moment_neurons(width: int, inputs: int) -> int:
@@ -126,29 +127,34 @@ class BlockRecord:
         depth = len(self.centre)
         out = np.empty((groups, depth, self.layout.size))
         for layer in range(depth):
-            if not (np.isfinite(self.gram[layer]).all() and np.isfinite(self.z[layer]).all()):
-                raise ValueError(overflow_message(layer + 1))
             parts = (*self._gram_sums(layer, groups, rounds), *self._moment_sums(layer, groups, rounds))
             np.concatenate(parts, axis=1, out=out[:, layer])
+            if not np.isfinite(out[:, layer]).all():
+                raise ValueError(overflow_message(layer + 1))
         return out, counts
 
     def _gram_sums(self, layer: int, groups: int, rounds: int) -> tuple[Array, Array, Array]:
         """Sums of c, c c and c c c over each group, shapes (groups, components)."""
         layout = self.layout
         padded = np.zeros((len(layout.pair_a), rounds * groups))
-        padded[:, : self.networks] = self.gram[layer] - self.centre[layer][:, None]
+        np.subtract(self.gram[layer], self.centre[layer][:, None], out=padded[:, : self.networks])
         by_group = np.ascontiguousarray(padded.reshape(-1, rounds, groups).transpose(2, 0, 1))
-        table = product(by_group, by_group.copy())
+        again = by_group.copy()
+        second = product(by_group, again)[:, layout.second_p, layout.second_q]
         p, q, r = layout.third
-        third = np.empty((len(p), groups))
-        step = max(1, _SLICE // (rounds * groups))
-        for low in range(0, len(p), step):
+        third = np.empty((groups, len(p)))
+        full = len(layout.second_p) * len(layout.pair_a) <= 4 * len(p)  # nearly all triples: a product of matrices
+        left, right = (layout.second_p, layout.second_q) if full else (p, q)
+        step = max(1, _SLICE // max(1, len(left) * rounds))
+        for low in range(0, groups if len(p) else 0, step):
             part = slice(low, low + step)
-            values = padded[p[part]]
-            values *= padded[q[part]]
-            values *= padded[r[part]]
-            values.reshape(-1, rounds, groups).sum(axis=1, out=third[part])
-        return by_group.sum(axis=2), table[:, layout.second_p, layout.second_q], third.T
+            values = by_group[part, left] * by_group[part, right]
+            if full:
+                third[part] = product(values, again[part])[:, layout.second_of[p, q], r]
+            else:
+                values *= by_group[part, r]
+                values.sum(axis=2, out=third[part])
+        return by_group.sum(axis=2), second, third
 
     def _moment_sums(self, layer: int, groups: int, rounds: int) -> tuple[Array, Array]:
         """Sums over each group of a network's means of z z and z z z z over neurons, shapes (groups, components)."""

@@ -113,7 +113,7 @@ class EnsembleLayer:
         return self._value("excess_kurtosis")
 
     def histogram(self) -> Histogram:
-        """Distribution of z over up to 16 neurons of every network, for each input."""
+        """Distribution of z over up to 8 neurons of every network, for each input."""
         grid = np.linspace(-HISTOGRAM_RANGE, HISTOGRAM_RANGE, HISTOGRAM_BINS + 1)
         edges = self.scale[:, None] * grid
         counts = self.cells[:, 1:-1]

@@ -13,7 +13,7 @@ from repflow.ensemble.features import GROUPS, HISTOGRAM_BINS, moment_neurons
 from repflow.ensemble.layout import count_components
 from repflow.network import Network
 
-_BLOCK = 256
+_BLOCK = 1024
 # Normals and stored numbers of one block: about a third of a second of work, so that Ctrl-C and checkpoints are prompt.
 _BLOCK_NORMALS = 1 << 25
 _BLOCK_NUMBERS = 1 << 23

@@ -1,4 +1,4 @@
-"""At finite width, couplings with their 1/n correction keep the mean kernel critical, where the uncorrected ones drift."""
+"""At finite width, couplings with their 1/n correction keep the mean kernel critical; the uncorrected ones drift."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from repflow.experiments.registry import Outcome, Size, Tell, Verdict, experimen
 FloatArray = NDArray[np.float64]
 
 CLAIM = (
-    "At finite width the critical couplings of order 1 keep the mean kernel of tanh networks on the critical power law, "
-    "and the couplings of infinite width let it drift away."
+    "At finite width the critical couplings of order 1 keep the mean kernel of tanh networks on the critical power "
+    "law, and the couplings of infinite width let it drift away."
 )
 ACTIVATION = "tanh"
-#: Relative to the critical power law a kernel stays where its logarithm changes by less than this over the last three quarters.
+#: Relative to the critical power law a kernel stays where its logarithm changes by less than this over the last three
+#: quarters.
 STAYS = 0.1
 _SIZES: dict[Size, tuple[int, int, int]] = {  # hidden width, depth, chains
     "small": (16, 24, 8_000),
@@ -28,14 +29,15 @@ _SIZES: dict[Size, tuple[int, int, int]] = {  # hidden width, depth, chains
 
 @experiment("criticality", CLAIM)
 def criticality(size: Size, seed: int, tell: Tell) -> Outcome:
-    """Simulate chains of Gram matrices of tanh networks (n = 32, L = 60, 100,000 chains) with both kinds of couplings, on one digit.
+    """Simulate Gram chains of tanh networks (n = 32, L = 60, 100,000 chains) with both couplings, on one digit.
 
-    R(l) is the mean kernel of layer l relative to the infinite-width kernel at critical couplings, which falls as a power law. The drift
-    is D = log R(L) - log R(L/4), with a standard error that takes the two layers as independent (their correlation makes it smaller).
+    R(l) is the mean kernel of layer l relative to the infinite-width kernel at critical couplings, which falls as a
+    power law. The drift is D = log R(L) - log R(L/4), with a standard error that takes the two layers as independent
+    (their correlation makes it smaller).
 
-    Rule: a kernel stays where the 95% interval of D lies within [-0.1, 0.1], and drifts where it lies outside. "agrees" where the
-    corrected kernel stays and the uncorrected one drifts, "disagrees" where the corrected one drifts or the uncorrected one stays,
-    else "inconclusive".
+    Rule: a kernel stays where the 95% interval of D lies within [-0.1, 0.1], and drifts where it lies outside. "agrees"
+    where the corrected kernel stays and the uncorrected one drifts, "disagrees" where the corrected one drifts or the
+    uncorrected one stays, else "inconclusive".
     """
     from repflow.build import mlp
     from repflow.criticality import critical
@@ -49,7 +51,9 @@ def criticality(size: Size, seed: int, tell: Tell) -> Outcome:
     plain = mlp(sizes, activation=ACTIVATION, init="critical", x=x)
     corrected = critical(ACTIVATION, order=1, width=width, depth=depth)
     first = plain.layers[0]
-    C_W, C_b = (np.broadcast_to(np.asarray(value, dtype=np.float64), (depth,)) for value in (corrected.C_W, corrected.C_b))
+    C_W, C_b = (
+        np.broadcast_to(np.asarray(value, dtype=np.float64), (depth,)) for value in (corrected.C_W, corrected.C_b)
+    )
     # Nothing has fluctuated before layer 2, so that layer 1 needs no correction.
     shifted = mlp(sizes, activation=ACTIVATION, C_W=[first.C_W, *C_W[1:].tolist()], C_b=[first.C_b, *C_b[1:].tolist()])
     reference = np.array([float(layer.kernel[0, 0]) for layer in flow(plain, x, order=0)])

@@ -15,11 +15,12 @@ from repflow.experiments.registry import Outcome, Size, Tell, experiment, interv
 FloatArray = NDArray[np.float64]
 
 CLAIM = (
-    "The output distribution of a randomly initialised network becomes Gaussian as 1/n: its excess kurtosis falls as the "
-    "inverse of the width."
+    "The output distribution of a randomly initialised network becomes Gaussian as 1/n: its excess kurtosis falls as "
+    "the inverse of the width."
 )
 ACTIVATION, DEPTH = "tanh", 4
-#: The slope of log kurtosis in log width that counts as -1, the confidence of its interval, and the fit's smallest p-value.
+#: The slope of log kurtosis in log width that counts as -1, the confidence of its interval, and the fit's smallest
+#: p-value.
 SLOPES, CONFIDENCE, LEAST_P = (-1.05, -0.95), 0.95, 1e-3
 _SIZES: dict[Size, tuple[tuple[int, ...], int]] = {
     "small": ((8, 16, 32, 64, 128), 4_000),
@@ -88,11 +89,13 @@ def fit_rate(n: FloatArray, kurtosis: FloatArray, error: FloatArray) -> RateFit:
 def gaussian_limit(size: Size, seed: int, tell: Tell) -> Outcome:
     """Draw real networks (tanh, L = 4, critical couplings) on one image of the digits at several widths.
 
-    At each width the excess kurtosis of an output over initialisations is 3 Var G / (E G)^2, exactly, since the output is Gaussian given
-    the last hidden layer; G is its variance in each network drawn. a n^s (1 + b/n) is fitted to it by weighted least squares.
+    At each width the excess kurtosis of an output over initialisations is 3 Var G / (E G)^2, exactly, since the output
+    is Gaussian given the last hidden layer; G is its variance in each network drawn. a n^s (1 + b/n) is fitted to it by
+    weighted least squares.
 
-    Rule: "agrees" where the 95% interval of s lies within [-1.05, -0.95], "disagrees" where it lies outside, "inconclusive" where it
-    straddles an end, or where the fit's p-value is below 1e-3, so that the interval means nothing.
+    Rule: "agrees" where the 95% interval of s lies within [-1.05, -0.95], "disagrees" where it lies outside,
+    "inconclusive" where it straddles an end, or where the fit's p-value is below 1e-3, so that the interval means
+    nothing.
     """
     from repflow.build import mlp
     from repflow.data import load_data
@@ -140,7 +143,13 @@ def gaussian_limit(size: Size, seed: int, tell: Tell) -> Outcome:
         numbers=numbers,
         table={"width": [int(n) for n in widths], **{k: v.tolist() for k, v in table.items() if k != "width"}},
         figure=_figure(table, fit),
-        configuration={"activation": ACTIVATION, "depth": DEPTH, "networks": networks, "widths": list(widths), "inputs": 1},
+        configuration={
+            "activation": ACTIVATION,
+            "depth": DEPTH,
+            "networks": networks,
+            "widths": list(widths),
+            "inputs": 1,
+        },
     )
 
 

@@ -1,4 +1,4 @@
-"""Experiments by name: each is one claim, run end to end, whose verdict follows from its numbers by a rule stated beforehand."""
+"""Experiments by name: each is one claim whose verdict follows from its numbers by a rule stated beforehand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _MODULES = ("gaussian_limit", "criticality")
 class Tell(Protocol):
     """How an experiment says what it is doing: a message, and the share done in [0, 1]."""
 
-    def __call__(self, message: str, share: float) -> None: ...
+    def __call__(self, message: str, share: float) -> None:
+        """Take note."""
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ def run_experiment(
     name
         One of :func:`repflow.experiments.experiments`.
     out
-        Directory, made where it is missing. ``figure.html`` and ``table.csv`` are written first and ``result.json`` last, each in
-        one step: where there is a result, it is whole.
+        Directory, made where it is missing. ``figure.html`` and ``table.csv`` are written first and ``result.json``
+        last, each in one step: where there is a result, it is whole.
     size
         ``"small"`` (seconds), ``"default"`` (below two minutes) or ``"large"``.
     seed
@@ -42,8 +42,8 @@ def run_experiment(
     Returns
     -------
     dict
-        What ``result.json`` holds: ``experiment``, ``claim``, ``rule``, ``verdict``, ``numbers``, ``configuration``, ``size``, ``seed``,
-        ``seconds``, ``version``, ``files``. Numbers that are not finite are null.
+        What ``result.json`` holds: ``experiment``, ``claim``, ``rule``, ``verdict``, ``numbers``, ``configuration``,
+        ``size``, ``seed``, ``seconds``, ``version``, ``files``. Numbers that are not finite are null.
 
     Raises
     ------

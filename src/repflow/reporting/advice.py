@@ -1,4 +1,4 @@
-"""What to change, as numbers to copy: critical couplings, and the width or depth that brings r_L into the working range."""
+"""What to change, as numbers to copy: critical couplings, and the width or depth that puts r_L in its working range."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def advise(network: Network, x: FloatArray, ratios: FloatArray, verdict: Critica
             list(network.widths),
             activation=list(network.activations) or "identity",
             init="critical",
-            x=x,
+            x=x if x.any() else None,  # no couplings bring a vanishing input to K*
         )
     notes = tuple(dict.fromkeys(" ".join(str(entry.message).split()) for entry in caught))
     best = _keeping_free_scale(network, best)
@@ -144,7 +144,7 @@ def _keeping_free_scale(network: Network, best: Network) -> Network:
 
 
 def _judged(network: Network, x: FloatArray) -> CriticalityVerdict:
-    """The verdict on the advised network; its power law is of no matter, since only the correlation lengths are asked for."""
+    """The verdict on the advised network; only its correlation lengths are asked for, so no power law is needed."""
     kernel = np.stack([layer.kernel.diagonal().numpy() for layer in flow(network, x, order=0)])
     return assess_criticality(network, kernel, susceptibilities(network, kernel), None)
 

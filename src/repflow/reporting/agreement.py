@@ -39,13 +39,13 @@ def _sentence(comparison: Comparison) -> str:
             else f"even so {where} is {number(worst['max_z_beyond'])} standard errors beyond it."
         )
         return (
-            f"Order 1 is not to be trusted at r_L = {number(comparison.r)}, above {comparison.r_limit:g}: the tolerance for the orders "
-            f"left out is so wide there that agreement with the ensemble says little; {outcome}"
+            f"Order 1 is not to be trusted at r_L = {number(comparison.r)}, above {comparison.r_limit:g}: the "
+            f"tolerance for the orders left out is so wide there that agreement with the ensemble is weak; {outcome}"
         )
     if comparison.within:
         return (
-            f"Theory at order 1/n agrees with {comparison.networks:,} networks in all {count:,} components of the mean and the "
-            f"covariance of the kernel: each is within five standard errors and the tolerance for the next order."
+            f"Theory at order 1/n agrees with {comparison.networks:,} networks in all {count:,} components of the mean "
+            f"and the covariance of the kernel: each is within five standard errors and the next order's tolerance."
         )
     return (
         f"Theory at order 1/n disagrees with the ensemble: {where} is {number(worst['max_z_beyond'])} standard errors "

@@ -54,7 +54,7 @@ def report(
     x
         Inputs, shape (N, n_0), NumPy or torch. The four-point vertex is computed in full, so N is a few.
     networks
-        Networks in the ensemble that theory is compared with.
+        Networks in the ensemble that theory is compared with, 2 or more.
     seed
         Its seed.
     method
@@ -69,7 +69,8 @@ def report(
     Returns
     -------
     Report
-        ``.save(directory)`` writes ``report.html``, ``report.json`` and the labelled results; it shows itself in a notebook.
+        ``.save(directory)`` writes ``report.html``, ``report.json`` and the labelled results; it shows itself in a
+        notebook.
 
     Raises
     ------
@@ -89,6 +90,8 @@ def report(
 
     if not isinstance(network, Network):
         raise TypeError(f"network must be a repflow Network, got {type(network).__name__}; rf.mlp builds one")
+    if isinstance(networks, bool) or not isinstance(networks, int | np.integer) or networks < 2:
+        raise ValueError(f"networks must be a whole number of 2 or more, got {networks!r}: a spread is measured")
     timings = Timings()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -130,9 +133,7 @@ def report(
         networks=ensemble.networks,
         interrupted=ensemble.interrupted,
         warnings=tuple(dict.fromkeys(" ".join(str(entry.message).split()) for entry in caught)),
-        provenance=provenance(
-            {**(configuration or {}), "networks": networks, "seed": seed, "method": method}, timings
-        ),
+        provenance=provenance({**(configuration or {}), "networks": networks, "seed": seed, "method": method}, timings),
         results=results,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,12 +64,12 @@ def _ensemble(evidence: Evidence, name: str, *index: int) -> dict[str, tuple[Flo
     values = evidence.get(f"{name}/ensemble")
     if values is None:
         return {}
-    entry = (slice(None), *index)
+    entry: tuple[Any, ...] = (slice(None), *index)
     return {"ensemble, ±2 s.e.": (values[entry], _BARS * evidence.arrays[f"{name}/ensemble_error"][entry])}
 
 
 def _styled(figure: Figure, count: int) -> Figure:
-    """Ticks at whole layers only, and the same colours in every figure: theory blue, infinite width grey, ensemble vermillion."""
+    """Ticks at whole layers, and the same colours everywhere: theory blue, infinite width grey, ensemble vermillion."""
     figure.update_traces(selector={"name": "order 0: K"}, line_color=GREY)
     ensemble = {"marker_color": VERMILLION, "error_y_color": VERMILLION}
     figure.for_each_trace(lambda trace: trace.update(ensemble) if trace.mode == "markers" else None)
@@ -93,13 +93,15 @@ def kernel_charts(evidence: Evidence) -> list[Chart]:
             y_title=f"E G<sub>{subscript}</sub>",
             log_y=a == b and _log_axis(drawn),
         )
+        if figure.layout.yaxis.type == "log":
+            figure.update_yaxes(dtick="D2" if drawn.max() < 100 * drawn[drawn > 0].min() else 1)
         what = f"of input {a + 1}: its squared size" if a == b else f"of inputs {a + 1} and {b + 1}: their overlap"
         charts.append(
             Chart(
                 f"kernel-{subscript}",
                 f"Kernel {what}",
-                "Mean over initialisations of G: a neuron's preactivation squared, or times that of another input. Flat or "
-                "slowly falling is healthy; exponential means a signal that dies or explodes.",
+                "Mean over initialisations of G: a neuron's preactivation squared, or times that of another input. "
+                "Flat or slowly falling is healthy; exponential means a signal that dies or explodes.",
                 _styled(figure, depth),
             )
         )
@@ -116,15 +118,19 @@ def fluctuation_chart(evidence: Evidence) -> Chart:
     )
     drawn = np.concatenate([theory[:, a], *(values for values, _ in points.values())])
     highest = float(np.max(drawn[np.isfinite(drawn)], initial=0.0))
-    edges = {f"{FROZEN:g}: frozen below": FROZEN, f"{TRUSTED:g}: trusted below": TRUSTED, f"{CHAOTIC:g}: chaotic above": CHAOTIC}
+    edges = {
+        f"{FROZEN:g}: frozen below": FROZEN,
+        f"{TRUSTED:g}: trusted below": TRUSTED,
+        f"{CHAOTIC:g}: chaotic above": CHAOTIC,
+    }
     # A threshold is drawn where it does not squeeze the data, and never so near another that their names collide.
     near = {name: edge for name, edge in edges.items() if 0.06 * highest < edge < 1.6 * highest}
     add_references(figure, near)
     return Chart(
         "fluctuation",
         "Differences between initialisations",
-        f"Variance of the kernel over initialisations relative to its square, for input {a + 1}. At the output it is r_L: below "
-        f"{FROZEN:g} features are nearly frozen, above {TRUSTED:g} order 1 is not to be trusted.",
+        f"Variance of the kernel over initialisations relative to its square, for input {a + 1}. At the output it is "
+        f"r_L: below {FROZEN:g} features are nearly frozen, above {TRUSTED:g} order 1 is not to be trusted.",
         _styled(figure, len(theory)),
     )
 
@@ -143,8 +149,8 @@ def kurtosis_chart(evidence: Evidence) -> Chart:
     return Chart(
         "kurtosis",
         "Distance from a Gaussian",
-        f"Excess kurtosis of a preactivation over initialisations, for input {a + 1}: 0 for a Gaussian, which it is in the first "
-        "layer and at infinite width. It falls as 1/n and grows with depth.",
+        f"Excess kurtosis of a preactivation over initialisations, for input {a + 1}: 0 for a Gaussian, which it is in "
+        "the first layer and at infinite width. It falls as 1/n and grows with depth.",
         _styled(figure, len(theory)),
     )
 
@@ -167,8 +173,8 @@ def susceptibility_chart(evidence: Evidence) -> Chart | None:
     return Chart(
         "susceptibility",
         "Susceptibilities",
-        "What the map from a layer to the next does to a small difference between inputs: at 1 it is kept, below it fades, "
-        "above it grows. At the kernel of input 1.",
+        "What the map from a layer to the next does to a small difference between inputs: at 1 it is kept, below it "
+        "fades, above it grows. At the kernel of input 1.",
         _styled(figure, len(parallel)),
     )
 
@@ -202,8 +208,12 @@ def phase_chart(evidence: Evidence, activation: str) -> Chart | None:
         colorbar_tickvals=[float(np.log10(tick)) for tick in ticks],
         colorbar_ticktext=[*(f"{tick:g}" for tick in ticks[:-1]), "1000+"],
     )
-    figure.update_traces(selector={"name": "critical"}, marker_size=17, marker_color="#FFFFFF", marker_line_color="#14171C")
-    figure.update_traces(selector={"name": "this network"}, marker_symbol="circle", marker_color=VERMILLION, marker_size=10)
+    figure.update_traces(
+        selector={"name": "critical"}, marker_size=17, marker_color="#FFFFFF", marker_line_color="#14171C"
+    )
+    figure.update_traces(
+        selector={"name": "this network"}, marker_symbol="circle", marker_color=VERMILLION, marker_size=10
+    )
     if np.isfinite(arrays["phase/line_C_W"]).any():
         figure.add_trace(
             go.Scatter(
@@ -220,8 +230,9 @@ def phase_chart(evidence: Evidence, activation: str) -> Chart | None:
     return Chart(
         "phase",
         f"Phase diagram of {activation}",
-        "How many layers a difference between inputs survives, min(ξ∥, ξ⊥), at each pair of couplings, starting from this network's "
-        "first kernel. Below the line χ⊥ = 1 inputs grow alike (ordered); above it neighbours grow apart, or the kernel runs away (chaotic).",
+        "How many layers a difference between inputs survives, min(ξ∥, ξ⊥), at each pair of couplings, starting from "
+        "this network's first kernel. Below the line χ⊥ = 1 inputs grow alike (ordered); above it neighbours grow "
+        "apart, or the kernel runs away (chaotic).",
         figure,
     )
 
@@ -247,8 +258,8 @@ def histogram_chart(evidence: Evidence, a: int) -> Chart | None:
     return Chart(
         "histogram",
         "Distribution of an output",
-        "Over initialisations: drawn, Gaussian with variance K, and with the first correction in 1/n, which may dip below "
-        "0 where r_L is of order 1.",
+        "Over initialisations: drawn, Gaussian with variance K, and with the first correction in 1/n, which may dip "
+        "below 0 where r_L is of order 1.",
         figure,
     )
 
@@ -275,11 +286,13 @@ def couplings_chart(counts: dict[str, int]) -> Chart:
     figure.add_trace(go.Scatter(x=[inputs, inputs], y=[1, ceiling], name=f"N = {inputs}", **here))
     # Five names take more rows than three: the plot keeps its height.
     figure.update_layout(height=430, legend_y=-0.24)
+    figure.update_xaxes(dtick="D2")
+    figure.update_yaxes(dtick=2)
     return Chart(
         "couplings",
         "Couplings against parameters",
-        "How many numbers describe a distribution over N inputs: 2ᴺ in general, N² for a Gaussian (the kernel), N⁴ more "
-        "for a nearly Gaussian one (the four-point vertex).",
+        "How many numbers describe a distribution over N inputs: 2ᴺ in general, N² for a Gaussian (the kernel), N⁴ "
+        "more for a nearly Gaussian one (the four-point vertex).",
         figure,
     )
 

@@ -1,7 +1,7 @@
 """Whether a network is critical for its depth: correlation lengths against L, and the kernel against where it started.
 
-A small difference between inputs is multiplied by chi_parallel (norm) or chi_perpendicular (direction) a layer. At a fixed point K*
-both are constant and the difference goes as exp(+-l / xi), xi = 1/|log chi|.
+A small difference between inputs is multiplied by chi_parallel (norm) or chi_perpendicular (direction) a layer. At a
+fixed point K* both are constant and the difference goes as exp(+-l / xi), xi = 1/|log chi|.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from repflow.activation import Activation
 from repflow.criticality.fixed_points import EVERY_K, fixed_points, reached
 from repflow.criticality.points import K_STAR_ZERO, CriticalPoint
-from repflow.criticality.susceptibility import chi_parallel, chi_perpendicular, correlation_length, kernel_map
+from repflow.criticality.susceptibility import chi_parallel, chi_perpendicular, kernel_map
 from repflow.network import LayerMaps
 
 FloatArray = NDArray[np.float64]
@@ -50,8 +50,8 @@ class CriticalityVerdict:
     reference
         ``"start"`` or ``"power law"``: what K^(l) was compared with.
     lost_parallel, lost_perpendicular
-        Depth at which a difference in norm or direction has changed a thousandfold, counted along the layers of this network, the
-        last one repeated as often as it takes; infinite where it never does.
+        Depth at which a difference in norm or direction has changed a thousandfold, counted along the layers of this
+        network, the last one repeated as often as it takes; infinite where it never does.
     grows_parallel, grows_perpendicular
         Whether it grows there rather than shrinks.
     """
@@ -87,7 +87,7 @@ class CriticalityVerdict:
 
 @dataclass(frozen=True)
 class Susceptibilities:
-    """chi_parallel and chi_perpendicular of the maps from layer l to l + 1, l = 1..L-1, at each input's kernel; shape (L - 1, N)."""
+    """chi_parallel and chi_perpendicular of the map from layer l to l + 1 at each input's kernel, shape (L - 1, N)."""
 
     parallel: FloatArray
     perpendicular: FloatArray
@@ -114,7 +114,8 @@ def susceptibilities(network: LayerMaps, kernel: FloatArray) -> Susceptibilities
 def power_law(point: CriticalPoint | None, start: FloatArray, depth: int) -> FloatArray | None:
     """K^(l) of the K* = 0 class from K^(1) = start, shape (L, N); None in another class.
 
-    K = c (l + l_0)^-p, with l_0 such that it starts where the kernel does; c / log(l + l_0) where the fall is logarithmic.
+    K = c (l + l_0)^-p, with l_0 such that it starts where the kernel does; c / log(l + l_0) where the fall is
+    logarithmic.
     """
     if point is None or point.universality_class != K_STAR_ZERO or point.approach.coefficient is None:
         return None
@@ -171,13 +172,11 @@ def assess_criticality(
     )
 
 
-def _lengths(
-    network: LayerMaps, kernel: FloatArray, chi: Susceptibilities
-) -> tuple[float, float, str, float | None]:
+def _lengths(network: LayerMaps, kernel: FloatArray, chi: Susceptibilities) -> tuple[float, float, str, float | None]:
     """The shortest correlation lengths over the maps of the network and the inputs, where they come from, and K* there.
 
-    Each map from layer to layer is judged at the fixed point that the kernel would reach if it were repeated; where the kernel would
-    run away, along the layers that have it.
+    Each map from layer to layer is judged at the fixed point that the kernel would reach if it were repeated; where the
+    kernel would run away, along the layers that have it.
     """
     found: list[tuple[float, float, str, float | None]] = []
     for (activation, C_W, C_b), steps in _maps(network).items():
@@ -197,7 +196,7 @@ def _lengths(
 
 
 def _maps(network: LayerMaps) -> dict[tuple[Activation, float, float], list[int]]:
-    """The maps (activation, C_W, C_b) from layer to layer, each with its steps: step l leads from layer l + 1 to l + 2."""
+    """The maps (activation, C_W, C_b) between layers, each with its steps: step l leads from layer l + 1 to l + 2."""
     found: dict[tuple[Activation, float, float], list[int]] = {}
     by_name: dict[str, Activation] = {}
     for step, (layer, following) in enumerate(zip(network.layers, network.layers[1:])):
@@ -251,7 +250,7 @@ def _lost(
 
 
 def _first_passage(rates: FloatArray) -> tuple[float, bool]:
-    """The layer at which the sum of log chi leaves +-log 1000, the last rate being repeated; layer 1 has taken no step."""
+    """The layer at which the sum of log chi leaves +-log 1000, the last rate repeated; layer 1 has taken no step."""
     total = np.cumsum(rates)
     beyond = np.flatnonzero(np.abs(total) >= math.log(LOST))
     if len(beyond):

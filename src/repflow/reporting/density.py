@@ -1,7 +1,7 @@
 """The density of one output preactivation: Gaussian, nearly Gaussian, and what the ensemble drew.
 
-At order 1/n the density of z is that of a Gaussian with the corrected variance s^2 = K + G1/n, times the first term of its
-Edgeworth series with the fourth cumulant 3 V/n:
+At order 1/n the density of z is that of a Gaussian with the corrected variance s^2 = K + G1/n, times the first term of
+its Edgeworth series with the fourth cumulant 3 V/n:
 
     p(z) = N(z; 0, s^2) [1 + (V / (8 n K^2)) (u^4 - 6 u^2 + 3)],   u = z / s
 """
@@ -20,7 +20,7 @@ def gaussian_density(z: FloatArray, variance: float) -> FloatArray:
 
 
 def nearly_gaussian_density(z: FloatArray, variance: float, excess_kurtosis: float) -> FloatArray:
-    """The density at order 1/n; it may fall below 0 where the excess kurtosis is of order 1, which is where order 1 fails.
+    """The density at order 1/n; it may fall below 0 where the excess kurtosis is of order 1, and so order 1 fails.
 
     Parameters
     ----------

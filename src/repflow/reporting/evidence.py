@@ -34,8 +34,8 @@ class Evidence:
     ----------
     arrays
         By name: ``kernel/order0``, ``kernel/order1``, ``kernel/ensemble``, ``kernel/ensemble_error`` (L, N, N);
-        ``fluctuation/...`` and ``kurtosis/...`` with ``theory``, ``ensemble``, ``ensemble_error`` (L, N); ``susceptibility/parallel`` and
-        ``susceptibility/perpendicular`` (L - 1, N); ``phase/...``; ``histogram/...``.
+        ``fluctuation/...`` and ``kurtosis/...`` with ``theory``, ``ensemble``, ``ensemble_error`` (L, N);
+        ``susceptibility/parallel`` and ``susceptibility/perpendicular`` (L - 1, N); ``phase/...``; ``histogram/...``.
     dims
         Names of their axes.
     """
@@ -87,8 +87,8 @@ def add_theory(evidence: Evidence, flow: Flow, chi: Susceptibilities) -> None:
 def add_ensemble(evidence: Evidence, ensemble: Ensemble) -> None:
     """Mean kernel, relative variance and excess kurtosis of every layer with standard errors.
 
-    For z Gaussian given G, E z^4 = 3 E G_aa^2, hence the excess kurtosis is 3 Var G_aa / (E G_aa)^2 exactly, with a smaller error than
-    the fourth moment of the z drawn.
+    For z Gaussian given G, E z^4 = 3 E G_aa^2, hence the excess kurtosis is 3 Var G_aa / (E G_aa)^2 exactly, with a
+    smaller error than the fourth moment of the z drawn.
     """
     mean = np.stack([to_numpy(layer.mean_kernel()) for layer in ensemble])
     mean_error = np.stack([to_numpy(layer.stderr("mean_kernel")) for layer in ensemble])
@@ -136,7 +136,7 @@ def add_histogram(evidence: Evidence, edges: FloatArray, counts: FloatArray, tot
 
 
 def add_phase(evidence: Evidence, network: Network, critical: tuple[float, float]) -> str | None:
-    """The phase diagram of the most common activation around this network and its critical couplings; the activation's name.
+    """The phase diagram of the most common activation, around this network and its critical couplings.
 
     Parameters
     ----------
@@ -147,6 +147,11 @@ def add_phase(evidence: Evidence, network: Network, critical: tuple[float, float
         The network, of which layers 2..L count.
     critical
         (C_W, C_b).
+
+    Returns
+    -------
+    str or None
+        Name of the activation; None in a network without hidden layers.
     """
     activation = typical_activation(network)
     if activation is None:
@@ -182,10 +187,10 @@ def typical_activation(network: Network) -> Activation | None:
 
 
 def coupling_counts(inputs: int, parameters: int) -> dict[str, int]:
-    """Numbers that a distribution over N_D inputs takes, at three levels of description, beside the network's parameters.
+    """Numbers that a distribution over N_D inputs takes at three levels of description, beside the parameters.
 
-    A general distribution of N_D binary variables has 2^N_D couplings; a Gaussian one N_D^2, its kernel; a nearly Gaussian one N_D^4
-    more, its four-point vertex.
+    A general distribution of N_D binary variables has 2^N_D couplings; a Gaussian one N_D^2, its kernel; a nearly
+    Gaussian one N_D^4 more, its four-point vertex.
     """
     return {
         "inputs": inputs,

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-#: Where r_L changes its meaning: below the first nearly frozen features, to the second the working range, to the third order 1 is
-#: not to be trusted, above it networks are chaotic between seeds.
+#: Where r_L changes its meaning: below the first nearly frozen features, to the second the working range, to the third
+#: order 1 is not to be trusted, above it networks are chaotic between seeds.
 FROZEN, TRUSTED, CHAOTIC = 0.02, 0.3, 1.0
 
 
@@ -52,7 +52,7 @@ BANDS = (
         TRUSTED,
         CHAOTIC,
         "Order 1 is not to be trusted",
-        "Differences between initialisations are large: what theory at order 1/n says here is a tendency, not a number.",
+        "Differences between initialisations are large: what theory at order 1/n says is a tendency, not a number.",
     ),
     Band(
         "chaotic",
@@ -80,13 +80,15 @@ class FluctuationVerdict:
     band
         Name of its range: ``"frozen"``, ``"working"``, ``"untrusted"`` or ``"chaotic"``.
     predicted
-        sqrt(r_L): relative standard deviation of the squared size of an output over initialisations, for the input where it is largest.
+        sqrt(r_L): relative standard deviation of the squared size of an output over initialisations, for the input
+        where it is largest.
     measured, measured_error
         The same for the ensemble with its standard error, relative to its own mean; ``None`` without an ensemble.
     input_index
         That input.
     universal
-        nu (L - 1)/n, with sum_l 1/n_l for unequal widths: what r_L tends to at criticality; ``None`` where nu isn't known.
+        nu (L - 1)/n, with sum_l 1/n_l for unequal widths: what r_L tends to at criticality; ``None`` where nu isn't
+        known.
     nu
         The slope of V/K^2 in l at criticality.
     """

@@ -26,6 +26,8 @@ def check_directory(path: str | os.PathLike[str], name: str = "out") -> Path:
         It is a file, or it (or the nearest directory above it that exists) cannot be written.
     """
     directory = Path(path)
+    if "\0" in str(directory):
+        raise OSError(f"{name} {str(directory)!r} is not a path: it holds a null byte")
     existing = directory
     try:
         while not existing.exists():
@@ -36,8 +38,6 @@ def check_directory(path: str | os.PathLike[str], name: str = "out") -> Path:
             raise OSError(f"{name} {str(directory)!r} cannot be written: {str(existing)!r} is not a directory")
         with tempfile.TemporaryFile(dir=existing):
             pass
-    except ValueError as error:  # a null byte in the path
-        raise OSError(f"{name} {str(directory)!r} is not a path: {error}") from error
     except OSError as error:
         if error.errno is None:
             raise

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
 
 from repflow.reporting.fluctuations import BANDS
 from repflow.reporting.words import number
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 # The scale of r_L on the page: logarithmic between these.
 _SCALE = (1e-3, 10.0)
+_SUBSCRIPT = re.compile(r"\b([rCN])_([LWbD])\b")
 
 
 @cache
@@ -30,7 +34,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["symbols"] = _symbols
     return environment
+
+
+def _symbols(text: str) -> Markup:
+    """Escaped text with the subscripts of its symbols set as such."""
+    return Markup(_SUBSCRIPT.sub(r"\1<sub>\2</sub>", str(escape(text))))
 
 
 def page(report: Report) -> str:
@@ -40,7 +50,12 @@ def page(report: Report) -> str:
 
     charts = all_charts(report.evidence, report.counts, report.activation, report.fluctuation.input_index)
     figures = [
-        {"key": chart.key, "title": chart.title, "caption": chart.caption, "html": figure_html(chart.figure, chart.key, chart.title)}
+        {
+            "key": chart.key,
+            "title": chart.title,
+            "caption": chart.caption,
+            "html": figure_html(chart.figure, chart.key, chart.title),
+        }
         for chart in charts
     ]
     return (

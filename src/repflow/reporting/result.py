@@ -44,7 +44,8 @@ class Report(Result):
     criticality, fluctuation, advice
         The verdicts.
     agreement
-        How theory and ensemble compare: ``ratio``, ``p_value``, ``components``, ``largest_z`` and a sentence; empty without an ensemble.
+        How theory and ensemble compare: ``ratio``, ``p_value``, ``components``, ``largest_z`` and a sentence; empty
+        without an ensemble.
     counts
         Couplings of a distribution over the inputs against parameters.
     evidence
@@ -60,7 +61,8 @@ class Report(Result):
     provenance
         Versions, seed, configuration and timings.
     results
-        Labelled results that ``save`` writes beside the page, by name: flow, ensemble, comparison; empty in a report read from a file.
+        Labelled results that ``save`` writes beside the page, by name: flow, ensemble, comparison; empty in a report
+        read from a file.
     """
 
     network: Network
@@ -134,8 +136,8 @@ class Report(Result):
         Parameters
         ----------
         path
-            The directory, made where it is missing; files of an earlier report are replaced, others are left alone. A path that ends
-            in ``.json`` or ``.html`` gets that file only. Every file appears whole, the page last.
+            The directory, made where it is missing; files of an earlier report are replaced, others are left alone. A
+            path that ends in ``.json`` or ``.html`` gets that file only. Every file appears whole, the page last.
 
         Returns
         -------
@@ -183,7 +185,9 @@ class Report(Result):
     @classmethod
     def _from_payload(cls, payload: Payload, activations: Mapping[str, Any] | None) -> Self:
         meta = payload.meta
-        advice = {name: tuple(value) if isinstance(value, list) else value for name, value in meta["advice"].items()}
+        advice: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in meta["advice"].items()
+        }
         return cls(
             network=Network.from_dict(meta["network"], activations),
             data=meta["data"],

@@ -50,6 +50,8 @@ def number(value: float, digits: int = 3) -> str:
 
 def percent(value: float) -> str:
     """A share as percent."""
+    if 0 < value < 0.001:
+        return f"{100 * value:.1g}%"
     return f"{100 * value:.1f}%" if value < 0.995 else f"{100 * value:.0f}%"
 
 
@@ -62,7 +64,9 @@ def criticality_card(verdict: CriticalityVerdict) -> Card:
     ]
     against = "where it started" if verdict.reference == "start" else "the power law of its class"
     if verdict.kernel_factor < 1.005:
-        sentences.append(f"The kernel K stays {'at' if verdict.reference == 'power law' else ''} {against}.".replace("  ", " "))
+        sentences.append(
+            f"The kernel K stays {'at' if verdict.reference == 'power law' else ''} {against}.".replace("  ", " ")
+        )
     else:
         within = "within" if verdict.kernel_factor <= KERNEL_FACTOR else "no closer than"
         sentences.append(
@@ -76,8 +80,8 @@ def criticality_card(verdict: CriticalityVerdict) -> Card:
         f"Yes, for L = {L}" if verdict.critical else f"No, not at L = {L}",
         GOOD if verdict.critical else BAD,
         tuple(sentences),
-        f"Critical means L ≤ min(ξ∥, ξ⊥), and K within a factor {KERNEL_FACTOR:g} of its start or its class's power law "
-        "in every layer.",
+        f"Critical means L ≤ min(ξ∥, ξ⊥), and K within a factor {KERNEL_FACTOR:g} of its start or its class's power "
+        "law in every layer.",
     )
 
 
@@ -121,14 +125,12 @@ def trust_card(verdict: FluctuationVerdict) -> Card:
     sentences = [band.meaning]
     if verdict.universal is not None and verdict.nu is not None:
         sentences.append(
-            f"At criticality r_L tends to ν (L - 1)/n = {number(verdict.universal)}, with ν = {number(verdict.nu, 4)} "
-            "for this activation."
+            f"At criticality r_L tends to ν (L - 1)/n = {number(verdict.universal)}, with "
+            f"ν = {number(verdict.nu, 4)} for this activation."
         )
     tone = {"frozen": NOTE, "working": GOOD, "untrusted": BAD, "chaotic": BAD}[verdict.band]
-    scale = "; ".join(
-        f"{entry.title.lower()} {'above ' + number(entry.low) if math.isinf(entry.high) else 'below ' + number(entry.high)}"
-        for entry in BANDS
-    )
+    limits = [f"above {number(b.low)}" if math.isinf(b.high) else f"below {number(b.high)}" for b in BANDS]
+    scale = "; ".join(f"{entry.title.lower()} {limit}" for entry, limit in zip(BANDS, limits))
     return Card(
         "Can theory be trusted here?",
         f"r_L = {number(verdict.ratio)}: {band.title.lower()}",
@@ -141,16 +143,15 @@ def trust_card(verdict: FluctuationVerdict) -> Card:
 def advice_card(network: Network, advice: Advice, verdict: CriticalityVerdict) -> Card:
     """What to change."""
     sentences: list[str] = []
-    if advice.changes_couplings:
-        if network.depth == 1:
-            sentences.append(f"Set C_W = {advice.C_W[0]:.6g} and C_b = {advice.C_b[0]:.6g}.")
-        else:
-            first = f"C_W = {_span(advice.C_W[:1])} in the first layer and " if _apart(advice.C_W) else ""
-            where = " in the others" if first else ""
-            sentences.append(f"Set {first}C_W = {_span(advice.C_W[1:])}{where}, C_b = {_span(advice.C_b)}.")
-    else:
-        best = "critical" if advice.critical else "the best compromise, since this activation has no critical point"
+    best = "critical" if advice.critical else "the best compromise, since this activation has no critical point"
+    if not advice.changes_couplings:
         sentences.append(f"Keep C_W and C_b: they are {best}.")
+    elif network.depth == 1:
+        sentences.append(f"Set C_W = {advice.C_W[0]:.6g} and C_b = {advice.C_b[0]:.6g}.")
+    else:
+        first = f"C_W = {_span(advice.C_W[:1])} in the first layer and " if _apart(advice.C_W) else ""
+        where = " in the others" if first else ""
+        sentences.append(f"Set {first}C_W = {_span(advice.C_W[1:])}{where}, C_b = {_span(advice.C_b)}: {best}.")
     sentences.extend(_size_advice(network, advice))
     sentences.extend(advice.notes)
     parts = []
@@ -176,8 +177,8 @@ def _size_advice(network: Network, advice: Advice) -> list[str]:
     if network.depth > advice.reach:
         layers = f"only {number(advice.reach)} layers" if advice.reach >= 1 else "less than one layer"
         return [
-            f"Even with these couplings a difference between inputs survives {layers} (min(ξ∥, ξ⊥)): take another activation"
-            + (f", or depth {math.floor(advice.reach)}." if advice.reach >= 2 else ".")
+            f"Even with these couplings a difference between inputs survives {layers} (min(ξ∥, ξ⊥)): take another "
+            "activation" + (f", or depth {math.floor(advice.reach)}." if advice.reach >= 2 else ".")
         ]
     if advice.width_factor is not None:
         text = f"With these couplings r_L is {number(advice.ratio)}. To bring it to {TRUSTED:g}: "
@@ -189,8 +190,8 @@ def _size_advice(network: Network, advice: Advice) -> list[str]:
         return [text + (", or ".join(options) if options else "no finite width does it") + "."]
     if advice.deeper is not None:
         return [
-            f"With these couplings r_L is {number(advice.ratio)}: wider than this depth needs. Features are no longer nearly "
-            f"frozen from depth {advice.deeper} on at this width."
+            f"With these couplings r_L is {number(advice.ratio)}: wider than this depth needs. Features are no longer "
+            f"nearly frozen from depth {advice.deeper} on at this width."
         ]
     if network.depth == 1:
         return []
@@ -218,7 +219,10 @@ def headline(criticality: CriticalityVerdict, fluctuation: FluctuationVerdict) -
     if fluctuation.band == "chaotic":
         return "Critical, but so deep for its width that one seed is unlike the next.", BAD
     if fluctuation.band == "untrusted":
-        return "Critical, but deep for its width: initialisations differ much, and order 1/n is not to be trusted.", NOTE
+        return (
+            "Critical, but deep for its width: initialisations differ much, and order 1/n is not to be trusted.",
+            NOTE,
+        )
     if fluctuation.band == "frozen":
         return "Critical, and wide for its depth: features are nearly frozen.", NOTE
     return "Critical, and in the working range of depth to width.", GOOD

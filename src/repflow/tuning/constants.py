@@ -1,0 +1,16 @@
+"""The constants of the tuning rules that theory leaves open, in one place."""
+
+from __future__ import annotations
+
+#: kappa, the first step's total relative change of the hidden features, at the predicted best rate of SGD.
+KAPPA_SGD = 0.6
+#: The same for Adam, whose steps are signs.
+KAPPA_ADAM = 1.5
+#: Share of the largest stable rate at which kappa should reach KAPPA_SGD: it fixes s.
+EDGE_SHARE = 0.25
+#: Biases' share of the tangent kernel's largest eigenvalue relative to weights' (SGD): they feed the constant mode, which learns nothing.
+BIAS_SHARE = 1 / 16
+#: Biases' step relative to weights' (Adam).
+BIAS_STEP = 1 / 8
+#: Rows of the data that the theory looks at.
+ROWS = 64

@@ -1,0 +1,40 @@
+"""The optimisers that rates are known for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Family:
+    """An optimiser by name, and whether its step is a sign rather than a gradient."""
+
+    name: str
+    adaptive: bool
+
+
+_FAMILIES = {"sgd": Family("sgd", False), "adam": Family("adam", True), "adamw": Family("adamw", True)}
+
+
+def family_of(optimizer: Any) -> Family:
+    """The family of a name, a ``torch.optim`` class or an instance.
+
+    Raises
+    ------
+    ValueError, TypeError
+        No rule is known for it.
+    """
+    if isinstance(optimizer, str):
+        name = optimizer.lower()
+    elif isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
+        name = optimizer.__name__.lower()
+    elif isinstance(optimizer, torch.optim.Optimizer):
+        name = type(optimizer).__name__.lower()
+    else:
+        raise TypeError(f"optimizer must be a name or a torch.optim class, got {optimizer!r}")
+    if name not in _FAMILIES:
+        raise ValueError(f"optimizer {name!r} has no rule; known are {', '.join(_FAMILIES)}")
+    return _FAMILIES[name]

@@ -1,0 +1,176 @@
+"""Learning-rate factors of every parameter group, and the scaling s, from theory alone.
+
+Gradient descent. Groups share the tangent kernel's largest eigenvalue equally, biases a smaller part (constants.BIAS_SHARE), since they and
+what has grown alike feed the constant mode, which sets the largest stable rate and learns nothing. Two limits bound the rate: the edge of
+stability, 2 over the sharpness, and the change of the hidden features in one step, kappa, which is best near constants.KAPPA_SGD whatever depth
+and width. The scaling s in [0, 1] (Yaida 2210.04909; s = 0 the tangent limit, s = 1 maximal update) is the one for which the two meet with
+constants.EDGE_SHARE to spare.
+
+Adam. A step of a parameter is its sign times the rate, so the coherent change of a layer's preactivations by its weights is
+rate n_in rms(s): the rate that makes it kappa/L of the preactivation's size, for each layer; for the head kappa/L in absolute size.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from repflow.network import Network
+from repflow.tuning import constants
+from repflow.tuning.tangent import LayerKernels, gradient_sizes, hidden_changes, largest_eigenvalue
+from repflow.tuning.targets import LossScale
+
+
+@dataclass(frozen=True)
+class GroupRate:
+    """Weights or biases of one layer.
+
+    Attributes
+    ----------
+    sgd, adam
+        Learning rate at lr = 1.0.
+    gradient
+        Predicted root mean square of one parameter's gradient at the start.
+    trace, eigenvalue
+        Share of the tangent kernel's trace, and of the sum over groups of the largest eigenvalues.
+    """
+
+    sgd: float
+    adam: float
+    gradient: float
+    trace: float
+    eigenvalue: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Factors of all groups and the limits that set them.
+
+    Attributes
+    ----------
+    weights, biases
+        One :class:`GroupRate` a layer; biases None where the layer has none.
+    scaling
+        s.
+    kappa
+        The first step's total relative change of the hidden layers at lr = 1.0 (SGD).
+    edge
+        The edge of stability in units of lr.
+    binding
+        ``"features"`` or ``"stability"``: which limit sets lr = 1.0.
+    """
+
+    weights: tuple[GroupRate, ...]
+    biases: tuple[GroupRate | None, ...]
+    scaling: float
+    kappa: float
+    edge: float
+    binding: str
+
+
+def rates(
+    network: Network,
+    kernels: list[LayerKernels],
+    trainable: list[tuple[bool, bool]],
+    errors: Tensor,
+    loss: LossScale,
+    scaling: float | None,
+) -> Rates:
+    """The learning rates of every group.
+
+    Parameters
+    ----------
+    network
+        Couplings before the head's factor n^-s.
+    kernels
+        From :func:`repflow.tuning.tangent.layer_kernels`.
+    trainable
+        Whether each layer's weights and biases exist and learn.
+    errors
+        e_b . e_c, shape (N, N).
+    loss
+        Scale of the loss's gradient and curvature.
+    scaling
+        s, or None to choose it.
+    """
+    rows = len(errors)
+    lambdas = [_lambda(layer, learns, rows) for layer, learns in zip(kernels, trainable, strict=True)]
+    total = torch.stack(
+        [w * layer.weights + b * layer.biases for layer, (w, b) in zip(kernels, lambdas, strict=True)]
+    ).sum(0)
+    top = largest_eigenvalue(total) / rows
+    lambdas = [(w / top, b / top) for w, b in lambdas]
+    total = total / top
+    widths = network.widths
+    width = widths[-2] if network.depth > 1 else 1
+    changes = hidden_changes(kernels, [w for w, _ in lambdas], [b for _, b in lambdas], errors, widths)
+    kappa_one = loss.gradient * sum(changes)
+    edge = 2.0 / loss.curvature
+    if scaling is None:
+        scaling = _scaling(kappa_one / loss.gradient, width)
+    kappa = kappa_one * width ** (0.5 * (scaling - 1))
+    best = constants.KAPPA_SGD / kappa if kappa > 0 else math.inf
+    rate, binding = (best, "features") if best <= edge else (edge, "stability")
+    if kappa == 0:  # no hidden layer: half the edge damps the stiffest direction at once
+        rate, binding = 0.5 * edge, "stability"
+    gradients = gradient_sizes(kernels, errors, widths, scaling)
+    trace = float(total.trace())
+    weights, biases = [], []
+    eigenvalues = [
+        (w * largest_eigenvalue(layer.weights), b * largest_eigenvalue(layer.biases))
+        for layer, (w, b) in zip(kernels, lambdas, strict=True)
+    ]
+    together = sum(w + b for w, b in eigenvalues)
+    for number, (layer, (w, b)) in enumerate(zip(kernels, lambdas, strict=True)):
+        factor = rate * (1.0 if number == network.depth - 1 else width**scaling)
+        adam = _adam(network, kernels, number)
+        weights.append(
+            GroupRate(
+                factor * w / widths[number],
+                adam[0],
+                loss.gradient * gradients[number][0],
+                w * float(layer.weights.trace()) / trace,
+                eigenvalues[number][0] / together,
+            )
+        )
+        biases.append(
+            GroupRate(
+                factor * b,
+                adam[1],
+                loss.gradient * gradients[number][1],
+                b * float(layer.biases.trace()) / trace,
+                eigenvalues[number][1] / together,
+            )
+            if trainable[number][1]
+            else None
+        )
+    return Rates(tuple(weights), tuple(biases), scaling, kappa * rate, edge / rate, binding)
+
+
+def _lambda(layer: LayerKernels, learns: tuple[bool, bool], rows: int) -> tuple[float, float]:
+    """N over the largest eigenvalue, for weights and biases; 0 for what does not learn."""
+    weights, biases = largest_eigenvalue(layer.weights), largest_eigenvalue(layer.biases)
+    return (
+        rows / weights if learns[0] and weights > 0 else 0.0,
+        constants.BIAS_SHARE * rows / biases if learns[1] and biases > 0 else 0.0,
+    )
+
+
+def _scaling(kappa_one: float, width: int) -> float:
+    """s for which kappa reaches KAPPA_SGD at EDGE_SHARE of the squared error's edge, in [0, 1]."""
+    if kappa_one <= 0 or width < 2:
+        return 1.0
+    target = constants.KAPPA_SGD / (2.0 * constants.EDGE_SHARE)
+    return min(1.0, max(0.0, 1.0 + 2.0 * math.log(target / kappa_one) / math.log(width)))
+
+
+def _adam(network: Network, kernels: list[LayerKernels], number: int) -> tuple[float, float]:
+    """Adam's rates of a layer's weights and biases at lr = 1.0."""
+    layer = kernels[number]
+    share = constants.KAPPA_ADAM / network.depth
+    signal = math.sqrt(max(float(layer.signal.diagonal().mean()), 1e-300))
+    size = 1.0 if number == network.depth - 1 else math.sqrt(max(float(layer.kernel.diagonal().mean()), 1e-300))
+    return share * size / (network.widths[number] * signal), constants.BIAS_STEP * share * size

@@ -1,0 +1,99 @@
+"""What the loss contributes to the theory of the first steps: errors, the size of its gradient, its curvature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+#: Names that ``loss`` takes.
+LOSSES = ("mse", "mse_mean", "cross_entropy")
+
+
+@dataclass(frozen=True)
+class LossScale:
+    """A loss near initialisation, f = 0, in the unit of (1/2B) sum |f - y|^2.
+
+    Attributes
+    ----------
+    gradient
+        Its gradient over e/B, with e = f - y (softmax(f) - y for cross-entropy).
+    curvature
+        The largest eigenvalue of its Hessian in f over 1/B: 1 for (1/2B) sum |f - y|^2, 2/n_L for the mean, 1/n_L for cross-entropy at
+        uniform probabilities.
+    """
+
+    gradient: float
+    curvature: float
+
+
+def loss_scale(loss: str, outputs: int) -> LossScale:
+    """The scale of a loss by name.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown, or cross-entropy is asked of fewer than two outputs.
+    """
+    if loss == "mse":
+        return LossScale(1.0, 1.0)
+    if loss == "mse_mean":
+        return LossScale(2.0 / outputs, 2.0 / outputs)
+    if loss == "cross_entropy":
+        if outputs < 2:
+            raise ValueError(f"loss='cross_entropy' needs two outputs or more, the model has {outputs}")
+        return LossScale(1.0, 1.0 / outputs)
+    raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
+
+
+def error_products(y: Any, rows: Tensor, outputs: int, loss: str) -> Tensor:
+    """e_b . e_c at f = 0 over the chosen rows, shape (N, N).
+
+    Parameters
+    ----------
+    y
+        Class numbers (N,), targets (N, n_L), or None for random balanced labels: y_b . y_c = 1 for b = c and 1/n_L otherwise.
+    rows
+        Indices of the rows used.
+    outputs
+        n_L.
+    loss
+        One of LOSSES; cross-entropy subtracts uniform probabilities.
+
+    Raises
+    ------
+    ValueError, TypeError
+        ``y`` has another shape, or holds class numbers outside 0..n_L - 1.
+    """
+    count = len(rows)
+    if y is None:
+        products = torch.full((count, count), 1.0 / outputs, dtype=torch.float64)
+        products.fill_diagonal_(1.0)
+        if loss == "cross_entropy":
+            products = products - 1.0 / outputs
+        return products
+    targets = _targets(y, outputs)
+    if int(rows.max()) >= len(targets):
+        raise ValueError(f"y must have a row for each row of x, got {len(targets)}")
+    targets = targets[rows]
+    if loss == "cross_entropy":
+        targets = targets - 1.0 / outputs
+    return targets @ targets.T
+
+
+def _targets(y: Any, outputs: int) -> Tensor:
+    tensor = y.detach().cpu() if isinstance(y, Tensor) else torch.as_tensor(np.asarray(y))
+    if tensor.ndim == 1 and not tensor.is_floating_point():
+        if len(tensor) and (int(tensor.min()) < 0 or int(tensor.max()) >= outputs):
+            raise ValueError(
+                f"y must hold class numbers from 0 to {outputs - 1}, got {int(tensor.min())} to {int(tensor.max())}"
+            )
+        return torch.nn.functional.one_hot(tensor.long(), outputs).double()
+    if tensor.ndim == 1:
+        tensor = tensor[:, None]
+    if tensor.ndim != 2 or tensor.shape[1] != outputs:
+        raise ValueError(f"y must be class numbers (N,) or targets (N, {outputs}), got shape {tuple(tensor.shape)}")
+    return tensor.double()

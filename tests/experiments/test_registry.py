@@ -1,0 +1,102 @@
+"""The registry and the runner, with experiments of no cost."""
+
+import json
+
+import pytest
+
+from repflow.experiments import Outcome, experiments, run_experiment
+from repflow.experiments import registry as registry_module
+from repflow.experiments.registry import experiment, find_experiment, interval_verdict
+from repflow.figures import lines
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.setattr(registry_module, "_REGISTRY", dict(registry_module._REGISTRY))
+    seen = []
+
+    @experiment("toy", "one is one")
+    def run(size, seed, tell):
+        """Rule: always agrees."""
+        seen.append((size, seed))
+        tell("half", 0.5)
+        figure = lines([1, 2], {"a": [1, 2]}, x_title="x", y_title="y")
+        return Outcome("agrees", {"one": 1.0, "none": float("inf")}, {"a": [1, 2], "b": [0.1, 0.2]}, figure, {"n": 1})
+
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (-0.5, 0.5, "agrees"),
+        (-1.0, 1.0, "agrees"),
+        (1.1, 2.0, "disagrees"),
+        (-3.0, -1.1, "disagrees"),
+        (0.5, 1.5, "inconclusive"),
+        (-2.0, 2.0, "inconclusive"),
+        (float("nan"), 0.0, "inconclusive"),
+        (float("-inf"), float("inf"), "inconclusive"),
+        (0.5, -0.5, "inconclusive"),
+    ],
+)
+def test_interval_verdict(low, high, verdict):
+    assert interval_verdict(low, high, (-1.0, 1.0)) == verdict
+
+
+def test_every_experiment_states_its_rule():
+    assert [entry.name for entry in experiments()] == ["criticality", "gaussian-limit"]
+    for entry in experiments():
+        assert "Rule:" in entry.rule
+        assert entry.claim.endswith(".")
+
+
+def test_runner_writes_three_files_and_says_what_it_found(toy, tmp_path):
+    told = []
+    result = run_experiment(
+        "toy", tmp_path / "deep" / "out", size="large", seed=7, tell=lambda *what: told.append(what)
+    )
+    out = tmp_path / "deep" / "out"
+    assert sorted(path.name for path in out.iterdir()) == ["figure.html", "result.json", "table.csv"]
+    assert json.loads((out / "result.json").read_text()) == result
+    assert result["numbers"] == {"one": 1.0, "none": None}
+    assert (result["experiment"], result["claim"], result["verdict"]) == ("toy", "one is one", "agrees")
+    assert result["seconds"] >= 0
+    assert (out / "table.csv").read_text() == "a,b\n1,0.1\n2,0.2\n"
+    assert toy == [("large", 7)]
+    assert told == [("half", 0.5)]
+
+
+def test_nothing_runs_on_wrong_arguments(toy, tmp_path):
+    (tmp_path / "file").write_text("")
+    for arguments, error, message in (
+        ({"name": "nope", "out": tmp_path}, ValueError, "nope"),
+        ({"name": "toy", "out": tmp_path, "size": "huge"}, ValueError, "size"),
+        ({"name": "toy", "out": tmp_path, "seed": -1}, ValueError, "seed"),
+        ({"name": "toy", "out": tmp_path, "seed": True}, ValueError, "seed"),
+        ({"name": "toy", "out": tmp_path / "file"}, OSError, "file"),
+    ):
+        with pytest.raises(error, match=message):
+            run_experiment(**arguments)
+    assert toy == []
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_failing_experiment_leaves_nothing(toy, tmp_path):
+    @experiment("broken", "c")
+    def run(size, seed, tell):
+        raise RuntimeError("on the way")
+
+    with pytest.raises(RuntimeError, match="on the way"):
+        run_experiment("broken", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_are_unique(toy):
+    def other(size, seed, tell):
+        raise AssertionError
+
+    other.__module__ = "elsewhere"
+    with pytest.raises(ValueError, match="toy"):
+        experiment("toy", "c")(other)
+    assert find_experiment("toy").claim == "one is one"
