@@ -2,7 +2,7 @@
 
     python examples/custom_activation.py [--networks 20000] [--seed 0]
 
-The function below is tanh up to 1 and a straight line of another slope beyond. repflow finds the kink from values alone.
+The function below is tanh up to 1 and a straight line of another slope beyond. repflow finds the kink from its values.
 """
 
 from __future__ import annotations

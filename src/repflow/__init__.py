@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from repflow.comparison import Comparison, compare
     from repflow.criticality import Critical, critical
     from repflow.ensemble import Ensemble, sample
+    from repflow.graph import trace
     from repflow.network import Layer, LayerMaps, Network
     from repflow.recursion import Flow, FlowLayer, KernelFluctuation, flow, kernel_fluctuation, vertex_at
     from repflow.reporting import Report, report
     from repflow.results import load
+    from repflow.tuning import AspectRatio, Plan, tune
 
 __all__ = [
     "Activation",
+    "AspectRatio",
     "Comparison",
     "Critical",
     "Ensemble",
@@ -33,6 +36,7 @@ __all__ = [
     "Layer",
     "LayerMaps",
     "Network",
+    "Plan",
     "Report",
     "activation_names",
     "as_activation",
@@ -44,6 +48,8 @@ __all__ = [
     "mlp",
     "report",
     "sample",
+    "trace",
+    "tune",
     "vertex_at",
 ]
 
@@ -54,10 +60,12 @@ _HOMES = {
     "comparison": ("Comparison", "compare"),
     "criticality": ("Critical", "critical"),
     "ensemble": ("Ensemble", "sample"),
+    "graph": ("trace",),
     "network": ("Layer", "LayerMaps", "Network"),
     "recursion": ("Flow", "FlowLayer", "KernelFluctuation", "flow", "kernel_fluctuation", "vertex_at"),
     "reporting": ("Report", "report"),
     "results": ("load",),
+    "tuning": ("AspectRatio", "Plan", "tune"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from repflow.activation import Activation, ActivationLike
+from repflow.activation import Activation, ActivationLike, activation_from_dict
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Network:
         for entry in data["layers"]:
             fields = dict(entry)
             saved = fields.pop("activation")
-            activation = None if saved is None else Activation.from_dict(saved, activations)
+            activation = None if saved is None else activation_from_dict(saved, activations)
             layers.append(Layer(**fields, activation=activation))
         return cls(tuple(layers))
 

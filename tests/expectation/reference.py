@@ -64,8 +64,14 @@ ACTIVATIONS = {
     "perceptron": (lambda z: (z > 0).astype(float), (0.0,)),
 }
 
-#: first derivatives away from the kinks, for the activations that have any
+#: first derivatives, away from the kinks where there are any
 SLOPES = {
+    "tanh": lambda z: 1 - np.tanh(z) ** 2,
+    "erf": lambda z: 2 / math.sqrt(math.pi) * np.exp(-z * z),
+    "gelu": lambda z: 0.5 * (1 + erf(z / math.sqrt(2))) + z * _density(z),
+    "arctan": lambda z: 1 / (1 + z * z),
+    "softplus": lambda z: expit(z),
+    "sigmoid": lambda z: expit(z) * expit(-z),
     "relu": lambda z: (z > 0) * 1.0,
     "leaky_relu:0.2": lambda z: np.where(z > 0, 1.0, 0.2),
     "abs": np.sign,
@@ -80,13 +86,13 @@ SLOPES = {
 
 
 def derivative(name, order):
-    """sigma^(order) as a function of real arrays: Cauchy's integral on a circle, or written out where there is a kink."""
+    """sigma^(order) as a function of real arrays: written out, or Cauchy's integral on a circle."""
     f, kinks = ACTIVATIONS[name]
     if order == 0:
         return f
-    if kinks:
-        assert order == 1
+    if order == 1 and name in SLOPES:
         return SLOPES[name]
+    assert not kinks
     radius, points = (0.04, 12) if name == "gelu_tanh" else (0.25, 24)
     circle = np.exp(2j * np.pi * np.arange(points) / points)
     factor = math.factorial(order) / radius**order

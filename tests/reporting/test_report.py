@@ -39,6 +39,15 @@ def test_save_writes_whole_files_and_replaces_an_earlier_report(small_report, tm
     assert isinstance(rf.load(tmp_path / "ensemble.zarr"), rf.Ensemble)
 
 
+@pytest.mark.parametrize("name", ["report.html", "flow.zarr", "comparison.zarr"])
+def test_what_repflow_did_not_write_is_left_alone(small_report, tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine").write_text("")
+    with pytest.raises(OSError, match=name):
+        small_report.save(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["mine"]
+
+
 def test_single_files(small_report, tmp_path):
     small_report.save(tmp_path / "only.html")
     small_report.save(tmp_path / "only.json")

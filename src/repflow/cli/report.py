@@ -77,9 +77,9 @@ def report(
     checks = wanted_checks(fail_if)
     from repflow.cli.problem import build_problem
     from repflow.reporting import report as make
-    from repflow.reporting.output import check_directory
+    from repflow.reporting.result import check_report_directory
 
-    check_directory(out)
+    check_report_directory(out)
     problem = build_problem(context)
     result = make(
         problem.network,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from repflow.activation import Activation, ActivationLike, as_activation
+from repflow.activation import Activation, ActivationLike, activation_from_dict, as_activation
 from repflow.criticality.compromise import Compromise, best_compromise
 from repflow.criticality.finite_width import Correction, applied, correction
 from repflow.criticality.fixed_points import FixedPoint, fixed_points
@@ -212,7 +212,7 @@ class Critical(Result):
         )
         plain += ("chi_perpendicular", "nu", "statement")
         return cls(
-            activation=Activation.from_dict(meta["activation"], activations),
+            activation=activation_from_dict(meta["activation"], activations),
             **{name: meta[name] for name in plain},
             C_W=_restored(payload.arrays["C_W"]),
             C_b=_restored(payload.arrays["C_b"]),

@@ -15,7 +15,8 @@ from repflow.graph.isolation import random_state_kept
 from repflow.graph.steps import NotAChainError, Softmax, Step, read_steps
 from repflow.network import Layer, Network
 
-#: How far a layer's kurtosis may lie from a Gaussian's 3 before ``trace`` says so: in standard errors, and at least this much.
+#: How far a layer's kurtosis may lie from a Gaussian's 3 before ``trace`` says so: in standard errors, and at least
+#: this much.
 _KURTOSIS_ERRORS, _KURTOSIS_SHIFT = 5.0, 0.3
 
 
@@ -36,6 +37,11 @@ class ChainLayer:
     name: str
     linear: nn.Linear
     activation: Activation | None
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the layer has biases."""
+        return self.linear._parameters.get("bias") is not None
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class Chain:
         for number, layer in enumerate(self.layers):
             linear = layer.linear
             weight = mean_square(linear.weight)
-            bias = 0.0 if linear.bias is None else mean_square(linear.bias)
+            bias = mean_square(linear.bias) if layer.has_bias else 0.0
             if not (math.isfinite(weight) and math.isfinite(bias)):
                 raise ValueError(f"module has a NaN or an infinity in the parameters of {layer.name or 'the layer'!r}")
             layers.append(
@@ -91,7 +97,7 @@ class Chain:
                     linear.out_features,
                     weight * linear.in_features,
                     bias,
-                    lambda_b=0.0 if linear.bias is None else 1.0,
+                    lambda_b=1.0 if layer.has_bias else 0.0,
                     activation=layer.activation if number < len(self.layers) - 1 else None,
                 )
             )
@@ -120,9 +126,10 @@ def read_chain(module: nn.Module) -> Chain:
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be an nn.Module, got {type(module).__name__}")
+    notes: list[str] = []
     with random_state_kept():
         if type(module) is nn.Linear:
-            steps, notes = [Step("", module)], []
+            steps = [Step("", module)]
         else:
             steps, notes = read_steps(module)
         return _as_chain(steps, notes)
@@ -131,8 +138,9 @@ def read_chain(module: nn.Module) -> Chain:
 def trace(module: nn.Module, example_input: Any = None) -> Network:
     """A module as a :class:`~repflow.network.Network`, with C_W and C_b of each layer read off its weights as they are.
 
-    C_W is the weights' mean square times the fan-in, C_b the biases' mean square. Theory of the result assumes Gaussian weights: where a layer's
-    weights are clearly not (``nn.Linear``'s own are uniform), a warning says so, since that changes the answer at order 1/n.
+    C_W is the weights' mean square times the fan-in, C_b the biases' mean square. Theory of the result assumes Gaussian
+    weights: where a layer's weights are clearly not (``nn.Linear``'s own are uniform), a warning says so, since that
+    changes the answer at order 1/n.
 
     Parameters
     ----------
@@ -162,14 +170,16 @@ def trace(module: nn.Module, example_input: Any = None) -> Network:
     if odd:
         named = odd[0] if len(odd) == 1 else f"{odd[0]} and {len(odd) - 1} more"
         warnings.warn(
-            f"the weights of {named} are not Gaussian by their fourth moment: theory assumes that they are, and differs at order 1/n",
+            f"the weights of {named} are not Gaussian by their fourth moment: theory assumes that they are, and "
+            "differs at order 1/n",
             stacklevel=2,
         )
     return network
 
 
 def rows_of(x: Any, n_in: int, name: str = "x") -> Tensor:
-    """A batch as a matrix (N, n_0): flattened from the second axis on, or, where only the last axis fits, position by position.
+    """A batch as a matrix (N, n_0): flattened from the second axis on, or, where only the last axis fits, position by
+    position.
 
     Parameters
     ----------
@@ -216,7 +226,9 @@ def _as_chain(steps: list[Step], notes: list[str]) -> Chain:
             _check_linear(step.name, step.what, layers[-1] if layers else None)
             layers.append((step.name, step.what, []))
         elif not layers:
-            raise NotAChainError(f"module is not a chain of linear layers: {step.name!r} comes before the first nn.Linear")
+            raise NotAChainError(
+                f"module is not a chain of linear layers: {step.name!r} comes before the first nn.Linear"
+            )
         else:
             layers[-1][2].append(step)
     found = []
@@ -224,7 +236,9 @@ def _as_chain(steps: list[Step], notes: list[str]) -> Chain:
         last = number == len(layers) - 1
         for step in behind:
             if isinstance(step.what, Softmax) and not last:
-                raise NotAChainError(f"module is not a chain: step {step.name!r} is a softmax, neither linear nor elementwise")
+                raise NotAChainError(
+                    f"module is not a chain: step {step.name!r} is a softmax, neither linear nor elementwise"
+                )
         if last and behind:
             names = ", ".join(s.name if isinstance(s.what, Softmax) else _label(s) for s in behind)
             notes.append(f"{names} behind the last linear layer is left out: the output is taken before it")
@@ -242,12 +256,15 @@ def _check_linear(name: str, linear: nn.Linear, before: tuple[str, nn.Linear, li
     for kind in ("weight", "bias"):
         held = getattr(linear, kind)
         if held is not None and not isinstance(linear._parameters.get(kind), nn.Parameter):
-            raise NotAChainError(f"module is not a chain: {kind} of {name!r} is computed from other parameters (a parametrisation)")
+            raise NotAChainError(
+                f"module is not a chain: {kind} of {name!r} is computed from other parameters (a parametrisation)"
+            )
         if isinstance(held, nn.UninitializedParameter):
             raise NotAChainError(f"module has a lazy layer {name!r}: pass a batch through it once first")
     if before is not None and before[1].out_features != linear.in_features:
         raise NotAChainError(
-            f"module is not a chain: {name!r} takes {linear.in_features} values, {before[0]!r} gives {before[1].out_features}"
+            f"module is not a chain: {name!r} takes {linear.in_features} values, {before[0]!r} gives "
+            f"{before[1].out_features}"
         )
 
 

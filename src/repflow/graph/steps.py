@@ -1,7 +1,8 @@
 """The steps that a module's input goes through, by symbolic tracing.
 
-The traced graph is cut wherever everything passes through one value. Between two cuts lies one step: a single operation, or several that meet
-again, such as ``x * torch.sigmoid(x)``, which is elementwise, or ``x + linear(x)``, which is not.
+The traced graph is cut wherever everything passes through one value. Between two cuts lies one step: a single
+operation, or several that meet again, such as ``x * torch.sigmoid(x)``, which is elementwise, or ``x + linear(x)``,
+which is not.
 """
 
 from __future__ import annotations
@@ -29,7 +30,13 @@ _DROPOUT_FUNCTIONS: tuple[Any, ...] = (
     nn.functional.alpha_dropout,
     torch.dropout,
 )
-_TRANSPARENT_FUNCTIONS: tuple[Any, ...] = (torch.flatten, torch.reshape, torch.squeeze, torch.clone, *_DROPOUT_FUNCTIONS)
+_TRANSPARENT_FUNCTIONS: tuple[Any, ...] = (
+    torch.flatten,
+    torch.reshape,
+    torch.squeeze,
+    torch.clone,
+    *_DROPOUT_FUNCTIONS,
+)
 _TRANSPARENT_METHODS = (
     *("flatten", "view", "reshape", "squeeze", "contiguous", "clone", "cpu"),
     *("to", "type", "type_as", "float", "double", "half", "bfloat16"),
@@ -104,7 +111,9 @@ class _Tracer(fx.Tracer):
             return type(m).forward is nn.Linear.forward
         if isinstance(m, (nn.Sequential, nn.ModuleList)):
             return False
-        return super().is_leaf_module(m, module_qualified_name) or not any(isinstance(p, nn.Linear) for p in m.modules())
+        return super().is_leaf_module(m, module_qualified_name) or not any(
+            isinstance(p, nn.Linear) for p in m.modules()
+        )
 
 
 class _Reader:
@@ -119,7 +128,8 @@ class _Reader:
         graph, main = _traced(module)
         side = _side_nodes(graph, main)
         steps: list[Step] = []
-        entry, segment = main, []
+        entry = main
+        segment: list[fx.Node] = []
         for node in graph.nodes:
             if node is main or node in side or node.op == "placeholder":
                 continue
@@ -193,9 +203,7 @@ def _traced(module: nn.Module) -> tuple[fx.Graph, fx.Node]:
             warnings.simplefilter("ignore")
             graph = _Tracer().trace(module, concrete_args=fixed or None)
     except Exception as error:  # tracing runs the user's forward, which may raise anything
-        raise ValueError(
-            f"module {type(module).__name__} cannot be traced as a chain: {first_line(error)}"
-        ) from error
+        raise ValueError(f"module {type(module).__name__} cannot be traced as a chain: {first_line(error)}") from error
     inputs = [node for node in graph.nodes if node.op == "placeholder" and str(node.target) in required]
     used = [node for node in inputs if node.users]
     if len(used) > 1:
@@ -258,9 +266,7 @@ def _from_torch(part: nn.Module) -> bool:
 
 def _evaluation(module: nn.Module, name: str, entry: fx.Node, segment: Sequence[fx.Node]) -> Callable[[Tensor], Tensor]:
     """A segment as a function of the value that enters it."""
-    modules = {
-        str(node.target): module.get_submodule(str(node.target)) for node in segment if node.op == "call_module"
-    }
+    modules = {str(node.target): module.get_submodule(str(node.target)) for node in segment if node.op == "call_module"}
     doubled = {target: _double(part) for target, part in modules.items()}
 
     def value(node: fx.Node, known: dict[fx.Node, Any]) -> Any:
@@ -287,9 +293,7 @@ def _double(part: nn.Module) -> nn.Module:
     return copy.deepcopy(part).double().requires_grad_(False)
 
 
-def _apply(
-    node: fx.Node, value: Callable[[fx.Node], Any], modules: dict[str, nn.Module], owner: nn.Module
-) -> Any:
+def _apply(node: fx.Node, value: Callable[[fx.Node], Any], modules: dict[str, nn.Module], owner: nn.Module) -> Any:
     """The value of one traced operation."""
     if node.op == "get_attr":
         held: Any = owner

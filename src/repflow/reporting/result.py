@@ -25,9 +25,31 @@ from repflow.reporting.words import (
     trust_card,
 )
 from repflow.results import Payload, Result, atomic_write_text, result_schema
+from repflow.results.stores import is_store
 
+#: Files of a report, and directories of labelled results beside them.
+FILES, STORES = ("report.html", "report.json"), ("flow", "ensemble", "comparison")
 #: Checks that continuous integration may ask for, as on the command line.
 CHECKS = ("untrusted", "not-critical")
+
+
+def check_report_directory(path: str | os.PathLike[str], name: str = "out") -> Path:
+    """Whether a report can be written into a directory, whole: see :func:`check_directory`.
+
+    Raises
+    ------
+    OSError
+        The directory cannot be written, or something that repflow did not write stands in a part's place.
+    """
+    directory = check_directory(path, name)
+    for file in FILES:
+        if (directory / file).is_dir():
+            raise OSError(f"{name} {str(directory)!r} cannot be written: {file} is a directory")
+    for store in STORES:
+        place = directory / f"{store}.zarr"
+        if place.exists() and not (place.is_dir() and (is_store(place) or not any(place.iterdir()))):
+            raise OSError(f"{name} {str(directory)!r} cannot be written: {place.name} is something else already")
+    return directory
 
 
 @result_schema("report", version=1)
@@ -154,7 +176,7 @@ class Report(Result):
             return super().save(path)
         if path.suffix == ".html":
             return atomic_write_text(path, self.to_html())
-        check_directory(path, "path")
+        check_report_directory(path, "path")
         html = self.to_html()
         for name, result in self.results.items():
             result.save(path / f"{name}.zarr")

@@ -12,5 +12,11 @@ EDGE_SHARE = 0.25
 BIAS_SHARE = 1 / 16
 #: Biases' step relative to weights' (Adam).
 BIAS_STEP = 1 / 8
+#: Share of the largest eigenvalue of the head's and of the input layer's weights relative to a hidden layer's (SGD).
+HEAD_SHARE = 1.0
+INPUT_SHARE = 1.0
+#: The same of the steps under Adam; the head's step is relative to the size that the outputs have to reach.
+HEAD_STEP = 1.0
+INPUT_STEP = 1.0
 #: Rows of the data that the theory looks at.
 ROWS = 64

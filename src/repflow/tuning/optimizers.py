@@ -19,14 +19,24 @@ class Family:
 _FAMILIES = {"sgd": Family("sgd", False), "adam": Family("adam", True), "adamw": Family("adamw", True)}
 
 
-def family_of(optimizer: Any) -> Family:
+def family_of(optimizer: Any, momentum: float = 0.0) -> Family:
     """The family of a name, a ``torch.optim`` class or an instance.
 
     Raises
     ------
     ValueError, TypeError
-        No rule is known for it.
+        No rule is known for it, or ``momentum`` is outside [0, 1), or not 0 for Adam.
     """
+    family = _named(optimizer)
+    number = isinstance(momentum, (int, float)) and not isinstance(momentum, bool)
+    if not (number and 0 <= momentum < 1):
+        raise ValueError(f"momentum must lie in [0, 1), got {momentum!r}")
+    if momentum and family.adaptive:
+        raise ValueError(f"momentum is for SGD, got {momentum!r} for {family.name}, which has its betas")
+    return family
+
+
+def _named(optimizer: Any) -> Family:
     if isinstance(optimizer, str):
         name = optimizer.lower()
     elif isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+
+from repflow.graph.chain import Chain, mean_square
+from repflow.network import Network
+from repflow.tuning import constants
+from repflow.tuning.rates import GroupRate, Rates
 
 
 @dataclass(frozen=True)
@@ -18,9 +24,10 @@ class ParameterPlan:
     name
         As in ``model.named_parameters(remove_duplicate=False)``.
     role
-        ``"input weight"``, ``"hidden weight"``, ``"head weight"``, or the same with bias.
+        ``"input weight"``, ``"hidden weight"``, ``"head weight"``, or the same with bias; ``"other"`` for a frozen
+        parameter outside the linear layers, which the plan leaves alone.
     layer
-        l, from 1 to L.
+        l, from 1 to L, the first one that uses it; 0 for ``"other"``.
     shape
         Of the tensor.
     old_std, new_std
@@ -55,6 +62,100 @@ class ParameterPlan:
     tied_to: str | None = None
 
 
+OTHER = "other"
+
+
+def parameter_plans(
+    model: nn.Module, chain: Chain, network: Network, found: Rates, notes: list[str]
+) -> tuple[ParameterPlan, ...]:
+    """One entry for each parameter name of the model, in the model's order.
+
+    A parameter that several layers share learns at the lowest of their rates; its parts of the tangent kernel and its
+    gradients add up.
+
+    Raises
+    ------
+    ValueError
+        A trainable parameter belongs to no linear layer of the chain.
+    """
+    uses: dict[int, list[ParameterPlan]] = {}
+    for number, (step, layer) in enumerate(zip(chain.layers, network.layers, strict=True)):
+        for kind, parameter, rate in (
+            ("weight", step.linear.weight, found.weights[number]),
+            ("bias", step.linear.bias, found.biases[number]),
+        ):
+            if parameter is not None:
+                std = (layer.C_W / layer.n_in) ** 0.5 if kind == "weight" else layer.C_b**0.5
+                uses.setdefault(id(parameter), []).append(
+                    _entry(kind, number, network.depth, parameter, std, rate, found)
+                )
+    entries: list[ParameterPlan] = []
+    first: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        key = id(parameter)
+        if key not in uses:
+            entry = _other(name, parameter)
+        else:
+            entry = _merged(uses[key])
+            if len(uses[key]) > 1 and key not in first:
+                layers = " and ".join(str(use.layer) for use in uses[key])
+                notes.append(f"{name} is shared by layers {layers}: theory takes their draws as independent")
+        entries.append(replace(entry, name=name, tied_to=first.get(key)))
+        first.setdefault(key, name)
+    return tuple(entries)
+
+
+def _entry(
+    kind: str, number: int, depth: int, parameter: Tensor, std: float, rate: GroupRate | None, found: Rates
+) -> ParameterPlan:
+    place = "head" if number == depth - 1 else "input" if number == 0 else "hidden"
+    rate = rate or GroupRate(0.0, 0.0, 0.0, 0.0, 0.0)
+    return ParameterPlan(
+        name="",
+        role=f"{place} {kind}",
+        layer=number + 1,
+        shape=tuple(parameter.shape),
+        old_std=root_mean_square(parameter),
+        new_std=std,
+        sgd=rate.sgd,
+        adam=rate.adam,
+        gradient=rate.gradient,
+        trace=rate.trace,
+        eigenvalue=rate.eigenvalue,
+        set_by=_reason(kind, found) if parameter.requires_grad else "frozen",
+        trainable=parameter.requires_grad,
+    )
+
+
+def _reason(kind: str, found: Rates) -> str:
+    limit = "feature change" if found.binding == "features" else "edge of stability"
+    share = "equal share of top eigenvalue" if kind == "weight" else f"{constants.BIAS_SHARE:.3g} of a weight's share"
+    return f"{share}; {limit}"
+
+
+def _merged(uses: list[ParameterPlan]) -> ParameterPlan:
+    return replace(
+        uses[0],
+        sgd=min(use.sgd for use in uses),
+        adam=min(use.adam for use in uses),
+        gradient=math.sqrt(sum(use.gradient**2 for use in uses)),
+        trace=sum(use.trace for use in uses),
+        eigenvalue=sum(use.eigenvalue for use in uses),
+    )
+
+
+def _other(name: str, parameter: nn.Parameter) -> ParameterPlan:
+    if parameter.requires_grad:
+        raise ValueError(
+            f"model has the parameter {name!r}, which is no weight or bias of a linear layer on the path to the "
+            "output: theory has no rate for it; freeze it (requires_grad_(False)) or remove it"
+        )
+    size = root_mean_square(parameter)
+    return ParameterPlan(
+        name, OTHER, 0, tuple(parameter.shape), size, size, 0.0, 0.0, 0.0, 0.0, 0.0, "left alone", trainable=False
+    )
+
+
 def check_model(model: nn.Module, parameters: Sequence[ParameterPlan]) -> dict[str, nn.Parameter]:
     """The model's parameters by name, after a check that they are the plan's.
 
@@ -70,11 +171,14 @@ def check_model(model: nn.Module, parameters: Sequence[ParameterPlan]) -> dict[s
     found = dict(model.named_parameters(remove_duplicate=False))
     for entry in parameters:
         if entry.name not in found:
-            raise ValueError(f"model has no parameter {entry.name!r}, which the plan has; tune this model, or transfer the plan")
+            raise ValueError(
+                f"model has no parameter {entry.name!r}, which the plan has; tune this model, or transfer the plan"
+            )
         shape = tuple(found[entry.name].shape)
         if shape != entry.shape:
             raise ValueError(
-                f"parameter {entry.name!r} has shape {shape}, the plan was made for {entry.shape}; use plan.transfer_to(model, x)"
+                f"parameter {entry.name!r} has shape {shape}, the plan was made for {entry.shape}; "
+                "use plan.transfer_to(model, x)"
             )
     extra = sorted(set(found) - {entry.name for entry in parameters})
     if extra:
@@ -95,6 +199,4 @@ def draw(parameter: nn.Parameter, std: float, generator: torch.Generator | None)
 
 def root_mean_square(tensor: Tensor) -> float:
     """Of the entries; NaN for a tensor on the meta device."""
-    if tensor.is_meta:
-        return float("nan")
-    return float(tensor.detach().double().square().mean().sqrt()) if tensor.numel() else 0.0
+    return math.nan if tensor.is_meta else math.sqrt(mean_square(tensor))

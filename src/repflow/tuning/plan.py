@@ -16,7 +16,7 @@ from repflow.network import Network
 from repflow.results import Payload, Result, result_schema
 from repflow.tuning import table as tables
 from repflow.tuning.optimizers import Family, family_of
-from repflow.tuning.parameters import ParameterPlan, check_model, draw
+from repflow.tuning.parameters import OTHER, ParameterPlan, check_model, draw
 
 #: r_L up to which order 1 describes the fluctuations, and beyond which networks are chaotic between seeds.
 TRUSTED, CHAOTIC = 0.3, 1.0
@@ -55,7 +55,7 @@ class Plan(Result):
     network
         The model as a network with the advised couplings; the head's include the factor n^-s.
     current
-        The model with the couplings that its weights have.
+        The model with the couplings that its weights have; None for a model on the meta device.
     parameters
         One :class:`~repflow.tuning.parameters.ParameterPlan` for each parameter of the model.
     scaling
@@ -79,7 +79,7 @@ class Plan(Result):
     def __init__(
         self,
         network: Network,
-        current: Network,
+        current: Network | None,
         parameters: tuple[ParameterPlan, ...],
         scaling: float,
         chosen: bool,
@@ -91,8 +91,9 @@ class Plan(Result):
         correlation_length: float | None,
         notes: tuple[str, ...] = (),
     ) -> None:
-        self.network = network
-        self.current = current
+        self._network: Network | dict[str, Any] = network
+        self._current: Network | dict[str, Any] | None = current
+        self._activations: Mapping[str, ActivationLike] | None = None
         self.parameters = parameters
         self.scaling = scaling
         self.chosen = chosen
@@ -105,12 +106,39 @@ class Plan(Result):
         self.notes = notes
 
     @property
+    def network(self) -> Network:
+        """The model with the advised couplings.
+
+        In a plan that was loaded, ValueError where an activation can be built from neither its name nor
+        ``activations``; the rest of the plan needs none.
+        """
+        if not isinstance(self._network, Network):
+            self._network = Network.from_dict(self._network, self._activations)
+        return self._network
+
+    @property
+    def current(self) -> Network | None:
+        """The model with the couplings that its weights have."""
+        if isinstance(self._current, dict):
+            self._current = Network.from_dict(self._current, self._activations)
+        return self._current
+
+    @property
+    def depth(self) -> int:
+        """L, the number of linear layers."""
+        return self._network.depth if isinstance(self._network, Network) else len(self._network["layers"])
+
+    @property
     def fluctuation(self) -> float:
-        """Predicted standard deviation of the output kernel between seeds, relative to its mean: the root of V/(n K^2)."""
+        """Predicted standard deviation of the output kernel between seeds, relative to its mean.
+
+        The root of V/(n K^2), averaged over inputs.
+        """
         return math.sqrt(self.aspect_ratio.relative_variance)
 
     def seeds_needed(self, effect: float, power: float = 0.8, significance: float = 0.05) -> int:
-        """Seeds an arm needs for a two-sided test to see a relative difference of this size in the output kernel's scale.
+        """Seeds an arm needs for a two-sided test to see a relative difference of this size in the output kernel's
+        scale.
 
             2 (z_{1 - significance/2} + z_power)^2 (fluctuation/effect)^2, rounded up, at least 2
 
@@ -132,12 +160,10 @@ class Plan(Result):
     def max_learning_rate(self, optimizer: Any = "sgd", momentum: float = 0.0) -> float | None:
         """The edge of stability in units of lr: above it the full-batch loss first grows.
 
-        2 over the predicted sharpness for gradient descent, 2 (1 + momentum) over it with momentum, whose lr is in units of
-        (1 - momentum) times the rate without. None for Adam and AdamW, for which it is not derived.
+        2 over the predicted sharpness for gradient descent, 2 (1 + momentum) over it with momentum, whose lr is in
+        units of (1 - momentum) times the rate without. None for Adam and AdamW, for which it is not derived.
         """
-        family = family_of(optimizer)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must lie in [0, 1), got {momentum!r}")
+        family = family_of(optimizer, momentum)
         if family.adaptive:
             return None
         return self.edge * (1 + momentum) / (1 - momentum)
@@ -162,37 +188,38 @@ class Plan(Result):
         optimizer
             ``"sgd"``, ``"adam"``, ``"adamw"``, or the class.
         weight_decay
-            For a group whose rate is the plan's typical one; rate times decay is the same in every group, so that decay acts alike. Set in
-            every group, 0 included: an optimiser's own default would slip in otherwise.
+            For a group whose rate is the plan's typical one; rate times decay is the same in every group, so that decay
+            acts alike. Set in every group, 0 included: an optimiser's own default would slip in otherwise.
         momentum
             Of SGD: the rate is multiplied by 1 - momentum, and ``momentum`` set in every group.
         eps
-            Of Adam: in the group with the largest gradients; in the others smaller in proportion to their predicted gradients.
+            Of Adam: in the group with the largest gradients; in the others smaller in proportion to their predicted
+            gradients.
 
         Returns
         -------
         list of dict
-            With keys params, lr, weight_decay, and momentum or eps where the optimiser has them. Frozen parameters are left out.
+            With keys params, lr, weight_decay, and momentum or eps where the optimiser has them. Frozen parameters are
+            left out.
 
         Raises
         ------
         ValueError, TypeError
             A rate or decay below 0, an unknown optimiser, or a model with other parameters than the plan's.
         """
-        family = family_of(optimizer)
+        family = family_of(optimizer, momentum)
         for name, value in (("lr", lr), ("weight_decay", weight_decay), ("eps", eps)):
-            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be finite and not negative, got {value!r}")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must lie in [0, 1), got {momentum!r}")
-        if momentum and family.adaptive:
-            raise ValueError(f"momentum is for SGD; {family.name} has its betas")
+            _check_not_negative(name, value)
         found = check_model(model, self.parameters)
         groups: dict[tuple[float, ...], dict[str, Any]] = {}
         for entry, settings in self._settings(family, momentum):
             parameter = found[entry.name]
             if not parameter.requires_grad:
                 continue
+            if not entry.trainable:
+                raise ValueError(
+                    f"parameter {entry.name!r} was frozen when the plan was made and now learns; tune again"
+                )
             rate, decay_factor, eps_factor = settings
             group: dict[str, Any] = {"params": [], "lr": lr * rate, "weight_decay": weight_decay * decay_factor}
             if family.adaptive:
@@ -207,7 +234,8 @@ class Plan(Result):
 
         ``OneCycleLR(optimizer, max_lr=plan.scale(lr), ...)``, for example. Frozen parameters as at the time of tuning.
         """
-        family = family_of(optimizer)
+        family = family_of(optimizer, momentum)
+        _check_not_negative("lr", lr)
         distinct = dict.fromkeys(settings for entry, settings in self._settings(family, momentum) if entry.trainable)
         return [lr * settings[0] for settings in distinct]
 
@@ -222,7 +250,7 @@ class Plan(Result):
         for entry in entries:
             rate = rates[entry.name]
             decay = typical / rate if rate > 0 else 0.0
-            share = entry.gradient / largest if largest > 0 else 1.0
+            share = entry.gradient / largest if entry.gradient > 0 else 1.0
             result.append((entry, (_rounded(rate), _rounded(decay), _rounded(share) if family.adaptive else 1.0)))
         return result
 
@@ -250,9 +278,11 @@ class Plan(Result):
         for entry in self.parameters:
             parameter = found[entry.name]
             if parameter.is_meta:
-                raise ValueError(f"parameter {entry.name!r} is on the meta device; materialise the model first (model.to_empty)")
+                raise ValueError(
+                    f"parameter {entry.name!r} is on the meta device; materialise the model first (model.to_empty)"
+                )
         for entry in self.parameters:
-            if entry.tied_to is None and found[entry.name].requires_grad:
+            if entry.tied_to is None and entry.role != OTHER and found[entry.name].requires_grad:
                 draw(found[entry.name], entry.new_std, generator)
         return model
 
@@ -274,10 +304,10 @@ class Plan(Result):
                 f"the output kernel differs by {self.fluctuation:.0%} between seeds (r_L = {r:.2f} > {CHAOTIC:g}): "
                 f"{self._depth_remedy()}"
             )
-        if self.correlation_length is not None and self.network.depth > self.correlation_length:
+        if self.correlation_length is not None and self.depth > self.correlation_length:
             reasons.append(
                 f"differences between inputs survive {self.correlation_length:.1f} layers and the network has "
-                f"{self.network.depth}: no critical couplings exist for its activation; take another"
+                f"{self.depth}: no critical couplings exist for its activation; take another"
             )
         if reasons:
             raise AssertionError("; ".join(reasons))
@@ -286,7 +316,7 @@ class Plan(Result):
         depth = self.aspect_ratio.advisable_depth
         return "widen it" if depth is None else f"at this width at most {depth} layers are advisable, or widen it"
 
-    def table(self, format: str = "text") -> Any:  # noqa: A002
+    def table(self, format: str = "text") -> Any:
         """The plan by parameters.
 
         Parameters
@@ -298,7 +328,7 @@ class Plan(Result):
 
     def __repr__(self) -> str:
         return (
-            f"Plan(depth={self.network.depth}, s={self.scaling:.3g}, kappa={self.kappa:.3g}, edge={self.edge:.3g} lr, "
+            f"Plan(depth={self.depth}, s={self.scaling:.3g}, kappa={self.kappa:.3g}, edge={self.edge:.3g} lr, "
             f"set by {self.binding}, fluctuation={self.fluctuation:.1%})"
         )
 
@@ -309,8 +339,8 @@ class Plan(Result):
         return Payload(
             {},
             {
-                "network": self.network.to_dict(),
-                "current": self.current.to_dict(),
+                "network": _plain(self._network),
+                "current": None if self._current is None else _plain(self._current),
                 "parameters": [asdict(entry) for entry in self.parameters],
                 "scaling": self.scaling,
                 "chosen": self.chosen,
@@ -328,9 +358,9 @@ class Plan(Result):
     def _from_payload(cls, payload: Payload, activations: Mapping[str, ActivationLike] | None = None) -> Plan:
         meta = dict(payload.meta)
         entries = [{**entry, "shape": tuple(entry["shape"])} for entry in meta["parameters"]]
-        return cls(
-            network=Network.from_dict(meta["network"], activations),
-            current=Network.from_dict(meta["current"], activations),
+        plan = cls(
+            network=meta["network"],
+            current=meta["current"],
             parameters=tuple(ParameterPlan(**entry) for entry in entries),
             scaling=meta["scaling"],
             chosen=meta["chosen"],
@@ -342,10 +372,20 @@ class Plan(Result):
             correlation_length=meta["correlation_length"],
             notes=tuple(meta["notes"]),
         )
+        plan._activations = activations
+        return plan
+
+
+def _check_not_negative(name: str, value: Any) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be finite and not negative, got {value!r}")
+
+
+def _plain(network: Network | dict[str, Any]) -> dict[str, Any]:
+    return network.to_dict() if isinstance(network, Network) else network
 
 
 def _rounded(value: float) -> float:
     """To twelve digits, so that equal settings are equal after arithmetic."""
     return float(f"{value:.12g}")
-
-

@@ -97,7 +97,10 @@ def rates(
         s, or None to choose it.
     """
     rows = len(errors)
-    lambdas = [_lambda(layer, learns, rows) for layer, learns in zip(kernels, trainable, strict=True)]
+    lambdas = [
+        _lambda(layer, learns, rows, _place(number, network.depth))
+        for number, (layer, learns) in enumerate(zip(kernels, trainable, strict=True))
+    ]
     total = torch.stack(
         [w * layer.weights + b * layer.biases for layer, (w, b) in zip(kernels, lambdas, strict=True)]
     ).sum(0)
@@ -116,6 +119,8 @@ def rates(
     rate, binding = (best, "features") if best <= edge else (edge, "stability")
     if kappa == 0:  # no hidden layer: half the edge damps the stiffest direction at once
         rate, binding = 0.5 * edge, "stability"
+    # What the outputs have to reach: the errors at f = 0 for the squared error; of order one for the logits of cross-entropy.
+    target = math.sqrt(float(errors.diagonal().mean()) / widths[-1])
     gradients = gradient_sizes(kernels, errors, widths, scaling)
     trace = float(total.trace())
     weights, biases = [], []
@@ -126,7 +131,7 @@ def rates(
     together = sum(w + b for w, b in eigenvalues)
     for number, (layer, (w, b)) in enumerate(zip(kernels, lambdas, strict=True)):
         factor = rate * (1.0 if number == network.depth - 1 else width**scaling)
-        adam = _adam(network, kernels, number)
+        adam = _adam(network, kernels, number, target)
         weights.append(
             GroupRate(
                 factor * w / widths[number],
@@ -150,11 +155,17 @@ def rates(
     return Rates(tuple(weights), tuple(biases), scaling, kappa * rate, edge / rate, binding)
 
 
-def _lambda(layer: LayerKernels, learns: tuple[bool, bool], rows: int) -> tuple[float, float]:
-    """N over the largest eigenvalue, for weights and biases; 0 for what does not learn."""
+def _place(number: int, depth: int) -> str:
+    """``"head"``, ``"input"`` or ``"hidden"``; a network of one layer is a head."""
+    return "head" if number == depth - 1 else "input" if number == 0 else "hidden"
+
+
+def _lambda(layer: LayerKernels, learns: tuple[bool, bool], rows: int, place: str) -> tuple[float, float]:
+    """The group's share of N over its largest eigenvalue, for weights and biases; 0 for what does not learn."""
     weights, biases = largest_eigenvalue(layer.weights), largest_eigenvalue(layer.biases)
+    share = {"head": constants.HEAD_SHARE, "input": constants.INPUT_SHARE, "hidden": 1.0}[place]
     return (
-        rows / weights if learns[0] and weights > 0 else 0.0,
+        share * rows / weights if learns[0] and weights > 0 else 0.0,
         constants.BIAS_SHARE * rows / biases if learns[1] and biases > 0 else 0.0,
     )
 
@@ -167,10 +178,12 @@ def _scaling(kappa_one: float, width: int) -> float:
     return min(1.0, max(0.0, 1.0 + 2.0 * math.log(target / kappa_one) / math.log(width)))
 
 
-def _adam(network: Network, kernels: list[LayerKernels], number: int) -> tuple[float, float]:
-    """Adam's rates of a layer's weights and biases at lr = 1.0."""
+def _adam(network: Network, kernels: list[LayerKernels], number: int, target: float) -> tuple[float, float]:
+    """Adam's rates of a layer's weights and biases at lr = 1.0; ``target`` is the size that the outputs have to reach."""
     layer = kernels[number]
+    place = _place(number, network.depth)
     share = constants.KAPPA_ADAM / network.depth
+    share *= {"head": constants.HEAD_STEP, "input": constants.INPUT_STEP, "hidden": 1.0}[place]
     signal = math.sqrt(max(float(layer.signal.diagonal().mean()), 1e-300))
-    size = 1.0 if number == network.depth - 1 else math.sqrt(max(float(layer.kernel.diagonal().mean()), 1e-300))
+    size = target if place == "head" else math.sqrt(max(float(layer.kernel.diagonal().mean()), 1e-300))
     return share * size / (network.widths[number] * signal), constants.BIAS_STEP * share * size

@@ -8,7 +8,18 @@ if TYPE_CHECKING:
     from repflow.tuning.plan import Plan
 
 FORMATS = ("text", "markdown", "html", "dict")
-_HEADER = ("parameter", "role", "shape", "std now", "std new", "SGD rate", "Adam rate", "NTK trace", "NTK top", "set by")
+_HEADER = (
+    "parameter",
+    "role",
+    "shape",
+    "std now",
+    "std new",
+    "SGD rate",
+    "Adam rate",
+    "NTK trace",
+    "NTK top",
+    "set by",
+)
 
 
 def render(plan: Plan, kind: str) -> Any:
@@ -26,7 +37,10 @@ def render(plan: Plan, kind: str) -> Any:
         lines = ["| " + " | ".join(line) + " |" for line in [_HEADER, ("---",) * len(_HEADER), *cells]]
         return "\n".join([*lines, "", summary(plan)])
     widths = [max(len(line[column]) for line in [_HEADER, *cells]) for column in range(len(_HEADER))]
-    lines = ["  ".join(entry.ljust(width) for entry, width in zip(line, widths, strict=True)).rstrip() for line in [_HEADER, *cells]]
+    lines = [
+        "  ".join(entry.ljust(width) for entry, width in zip(line, widths, strict=True)).rstrip()
+        for line in [_HEADER, *cells]
+    ]
     return "\n".join([*lines, "", summary(plan), *(f"note: {note}" for note in plan.notes)])
 
 
@@ -70,11 +84,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 def summary(plan: Plan) -> str:
     """The plan in a line or two."""
     ratio = plan.aspect_ratio
-    limit = (
-        "the change of the hidden features in one step"
-        if plan.binding == "features"
-        else "the edge of stability"
-    )
+    limit = "the change of the hidden features in one step" if plan.binding == "features" else "the edge of stability"
     text = (
         f"s = {plan.scaling:.3g}; lr = 1.0 is set by {limit} (kappa {plan.kappa:.3g}, edge at lr = {plan.edge:.3g}); "
         f"L/n = {ratio.value:.3g}, output kernel +-{plan.fluctuation:.0%} between seeds"

@@ -78,8 +78,8 @@ def hidden_changes(
 
         E (dz_a)^2 = B^-2 sum_bc M_ab M_ac Pi_bc (e_b . e_c) n_{L-1}/n_l,      M = lambda_W S^(l-1) + lambda_b,
 
-    with dz the change by the layer's own parameters, its inputs held, on the loss (1/2B) sum |f - y|^2. At another s it is n_{L-1}^((s-1)/2) times
-    this: the head's variance carries n^-s, and every factor before the head n^s.
+    with dz the change by the layer's own parameters, its inputs held, on the loss (1/2B) sum |f - y|^2. At another s it
+    is n_{L-1}^((s-1)/2) times this: the head's variance carries n^-s, and every factor before the head n^s.
 
     Parameters
     ----------

@@ -22,12 +22,18 @@ class LossScale:
     gradient
         Its gradient over e/B, with e = f - y (softmax(f) - y for cross-entropy).
     curvature
-        The largest eigenvalue of its Hessian in f over 1/B: 1 for (1/2B) sum |f - y|^2, 2/n_L for the mean, 1/n_L for cross-entropy at
-        uniform probabilities.
+        The largest eigenvalue of its Hessian in f over 1/B: 1 for (1/2B) sum |f - y|^2, 2/n_L for the mean, 1/n_L for
+        cross-entropy at uniform probabilities.
     """
 
     gradient: float
     curvature: float
+
+
+def check_loss(loss: str) -> None:
+    """Raise ValueError unless it is one of LOSSES."""
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
 
 
 def loss_scale(loss: str, outputs: int) -> LossScale:
@@ -38,26 +44,28 @@ def loss_scale(loss: str, outputs: int) -> LossScale:
     ValueError
         The name is unknown, or cross-entropy is asked of fewer than two outputs.
     """
+    check_loss(loss)
     if loss == "mse":
         return LossScale(1.0, 1.0)
     if loss == "mse_mean":
         return LossScale(2.0 / outputs, 2.0 / outputs)
-    if loss == "cross_entropy":
-        if outputs < 2:
-            raise ValueError(f"loss='cross_entropy' needs two outputs or more, the model has {outputs}")
-        return LossScale(1.0, 1.0 / outputs)
-    raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
+    if outputs < 2:
+        raise ValueError(f"loss='cross_entropy' needs two outputs or more, the model has {outputs}")
+    return LossScale(1.0, 1.0 / outputs)
 
 
-def error_products(y: Any, rows: Tensor, outputs: int, loss: str) -> Tensor:
+def error_products(y: Any, rows: Tensor, total: int, outputs: int, loss: str) -> Tensor:
     """e_b . e_c at f = 0 over the chosen rows, shape (N, N).
 
     Parameters
     ----------
     y
-        Class numbers (N,), targets (N, n_L), or None for random balanced labels: y_b . y_c = 1 for b = c and 1/n_L otherwise.
+        Class numbers, targets with a last axis of n_L, or None for random balanced labels: y_b . y_c = 1 for b = c and
+        1/n_L otherwise.
     rows
         Indices of the rows used.
+    total
+        Number of rows that y must have.
     outputs
         n_L.
     loss
@@ -76,8 +84,8 @@ def error_products(y: Any, rows: Tensor, outputs: int, loss: str) -> Tensor:
             products = products - 1.0 / outputs
         return products
     targets = _targets(y, outputs)
-    if int(rows.max()) >= len(targets):
-        raise ValueError(f"y must have a row for each row of x, got {len(targets)}")
+    if len(targets) != total:
+        raise ValueError(f"y must have a row for each of the {total} rows of x, got {len(targets)}")
     targets = targets[rows]
     if loss == "cross_entropy":
         targets = targets - 1.0 / outputs
@@ -85,15 +93,27 @@ def error_products(y: Any, rows: Tensor, outputs: int, loss: str) -> Tensor:
 
 
 def _targets(y: Any, outputs: int) -> Tensor:
-    tensor = y.detach().cpu() if isinstance(y, Tensor) else torch.as_tensor(np.asarray(y))
-    if tensor.ndim == 1 and not tensor.is_floating_point():
-        if len(tensor) and (int(tensor.min()) < 0 or int(tensor.max()) >= outputs):
+    """Targets as a float64 matrix (N, n_L), class numbers as one-hot rows."""
+    try:
+        tensor = y.detach().cpu() if isinstance(y, Tensor) else torch.as_tensor(np.asarray(y))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"y must hold class numbers or targets, got {type(y).__name__}") from error
+    whole = not (tensor.is_floating_point() or tensor.is_complex())
+    shaped = tensor.ndim > 1 and tensor.shape[-1] == outputs
+    if whole and outputs > 1 and not shaped:
+        labels = tensor.flatten().long()
+        if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= outputs):
             raise ValueError(
-                f"y must hold class numbers from 0 to {outputs - 1}, got {int(tensor.min())} to {int(tensor.max())}"
+                f"y must hold class numbers from 0 to {outputs - 1}, got {int(labels.min())} to {int(labels.max())}"
             )
-        return torch.nn.functional.one_hot(tensor.long(), outputs).double()
-    if tensor.ndim == 1:
-        tensor = tensor[:, None]
-    if tensor.ndim != 2 or tensor.shape[1] != outputs:
-        raise ValueError(f"y must be class numbers (N,) or targets (N, {outputs}), got shape {tuple(tensor.shape)}")
-    return tensor.double()
+        return torch.nn.functional.one_hot(labels, outputs).double()
+    if outputs == 1 and not shaped:
+        tensor, shaped = tensor[..., None], True
+    if not shaped or tensor.is_complex():
+        raise ValueError(
+            f"y must be class numbers (N,) or targets (N, {outputs}), got shape {tuple(tensor.shape)} of {tensor.dtype}"
+        )
+    tensor = tensor.double().flatten(0, -2)
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError("y must be finite; it has a NaN or an infinity")
+    return tensor

@@ -13,19 +13,25 @@ from repflow.activation import Activation
 from repflow.build import mlp
 from repflow.criticality import Critical, critical
 from repflow.expectation.pair_map import pair_map
-from repflow.graph.chain import Chain, read_chain
+from repflow.graph.chain import Chain, read_chain, rows_of
+from repflow.graph.isolation import random_state_kept
 from repflow.network import Layer, Network
-from repflow.recursion import vertex_at
 from repflow.recursion.inputs import as_inputs
 from repflow.tuning import constants
-from repflow.tuning.parameters import ParameterPlan, root_mean_square
+from repflow.tuning.fluctuation import relative_variance
+from repflow.tuning.parameters import parameter_plans
 from repflow.tuning.plan import TRUSTED, AspectRatio, Plan
-from repflow.tuning.rates import GroupRate, Rates, rates
+from repflow.tuning.rates import rates
 from repflow.tuning.tangent import layer_kernels
-from repflow.tuning.targets import error_products, loss_scale
+from repflow.tuning.targets import check_loss, error_products, loss_scale
 
-
-_NO_BIAS = "layers without biases cannot hold the critical C_b: C_W keeps the kernel's size, and directions decay faster"
+_NO_BIAS = (
+    "layers without biases cannot hold the critical C_b: C_W keeps the kernel's size, and directions decay faster"
+)
+_NO_ADAM_EDGE = (
+    "max_learning_rate is None for Adam and AdamW: it is 2 over the sharpness, which bounds steps along the gradient, "
+    "and theirs are along its signs"
+)
 
 
 def tune(model: nn.Module, x: Any, y: Any = None, scaling: float | None = None, loss: str = "mse") -> Plan:
@@ -34,16 +40,19 @@ def tune(model: nn.Module, x: Any, y: Any = None, scaling: float | None = None, 
     Parameters
     ----------
     model
-        A chain of linear and elementwise layers. Parameters, buffers, gradients, flags, hooks and the state of the random number generators stay
-        as they are.
+        A chain of linear and elementwise layers. Parameters, buffers, gradients, flags, hooks and the state of the
+        random number generators stay as they are.
     x
-        A batch of inputs, shape (N, ...), flattened to (N, n_0); up to 64 rows of it, evenly spaced, are looked at.
+        A batch of inputs, shape (N, ...), flattened to (N, n_0), or (..., n_0) where the model takes positions one by
+        one; a tuple or dictionary that holds it is taken too. Up to 64 rows, evenly spaced, are looked at.
     y
-        Their targets: class numbers (N,) or values (N, n_L). Without them random balanced labels are assumed.
+        Their targets: class numbers (N,) or values (N, n_L); for one output, values (N,). Without them random balanced
+        labels are assumed.
     scaling
         s in [0, 1], from the tangent limit to maximal update; None chooses it from the network and the data.
     loss
-        ``"mse"`` is (1/2B) sum |f - y|^2, ``"mse_mean"`` is ``nn.MSELoss``, ``"cross_entropy"`` is ``nn.CrossEntropyLoss``.
+        ``"mse"`` is (1/2B) sum |f - y|^2, ``"mse_mean"`` is ``nn.MSELoss``, ``"cross_entropy"`` is
+        ``nn.CrossEntropyLoss``.
 
     Returns
     -------
@@ -52,7 +61,8 @@ def tune(model: nn.Module, x: Any, y: Any = None, scaling: float | None = None, 
     Raises
     ------
     ValueError, TypeError
-        The model is not a chain (the message names the step), or ``x``, ``y``, ``scaling`` or ``loss`` is not of the form above.
+        The model is not a chain (the message names the step), or ``x``, ``y``, ``scaling`` or ``loss`` is not of the
+        form above.
 
     Examples
     --------
@@ -60,32 +70,44 @@ def tune(model: nn.Module, x: Any, y: Any = None, scaling: float | None = None, 
     >>> plan.initialize_(model)                                     # doctest: +SKIP
     >>> optimizer = torch.optim.SGD(plan.param_groups(model))       # doctest: +SKIP
     """
-    chain = read_chain(model)
-    if scaling is not None and not (isinstance(scaling, (int, float)) and 0 <= scaling <= 1):
+    with random_state_kept():
+        return _plan(model, x, y, scaling, loss)
+
+
+def _plan(model: nn.Module, x: Any, y: Any, scaling: float | None, loss: str) -> Plan:
+    number = isinstance(scaling, (int, float)) and not isinstance(scaling, bool)
+    if scaling is not None and not (number and 0 <= scaling <= 1):
         raise ValueError(f"scaling must lie in [0, 1], or be None, got {scaling!r}")
+    check_loss(loss)
+    chain = read_chain(model)
+    learns = _trainable(chain)
+    if not any(map(any, learns)):
+        raise ValueError("model has no trainable parameter: nothing can be tuned")
     outputs = chain.widths[-1]
     scale = loss_scale(loss, outputs)
-    flat = _flat(x)
+    flat = rows_of(x, chain.widths[0])
     count = len(flat)
-    rows = torch.linspace(0, count - 1, min(count, constants.ROWS)).round().long()
-    inputs = as_inputs(flat, chain.widths[0], "cpu")[rows]
+    rows = torch.linspace(0, count - 1, min(count, constants.ROWS), dtype=torch.float64).round().long()
+    inputs = as_inputs(flat[rows.to(flat.device)], chain.widths[0], "cpu")
     if float((inputs**2).mean()) == 0:
         raise ValueError("x is zero everywhere: a network's response to it cannot be tuned")
-    errors = error_products(y, rows, outputs, loss)
+    errors = error_products(y, rows, count, outputs, loss)
     notes = list(chain.notes)
     network = _critical_network(chain, inputs, notes)
     kernels = layer_kernels(network, inputs)
-    found = rates(network, kernels, _trainable(chain), errors, scale, scaling)
+    found = rates(network, kernels, learns, errors, scale, scaling)
     network = _with_head_factor(network, found.scaling)
     ratio = _aspect_ratio(network, inputs, chain)
     if ratio.relative_variance > TRUSTED:
         notes.append(
-            f"r_L = {ratio.relative_variance:.2f} is above {TRUSTED}: initialisations differ much, and lr = 1.0 may be too high for some"
+            f"r_L = {ratio.relative_variance:.2f} is above {TRUSTED}: initialisations differ much, and lr = 1.0 may be "
+            "too high for some"
         )
+    notes.append(_NO_ADAM_EDGE)
     return Plan(
         network=network,
-        current=chain.network(),
-        parameters=_parameters(model, chain, network, found),
+        current=None if chain.on_meta else chain.network(),
+        parameters=parameter_plans(model, chain, network, found, notes),
         scaling=found.scaling,
         chosen=scaling is not None,
         loss=loss,
@@ -98,19 +120,10 @@ def tune(model: nn.Module, x: Any, y: Any = None, scaling: float | None = None, 
     )
 
 
-def _flat(x: Any) -> Tensor:
-    tensor = x.detach() if isinstance(x, Tensor) else torch.as_tensor(x)
-    if tensor.ndim < 2:
-        raise ValueError(f"x must be a batch of shape (N, ...), got shape {tuple(tensor.shape)}")
-    if not len(tensor):
-        raise ValueError("x must have at least one row")
-    return tensor.flatten(1)
-
-
 def _trainable(chain: Chain) -> list[tuple[bool, bool]]:
     """Whether each layer's weights and biases learn."""
     return [
-        (layer.linear.weight.requires_grad, layer.linear.bias is not None and layer.linear.bias.requires_grad)
+        (layer.linear.weight.requires_grad, layer.has_bias and layer.linear.bias.requires_grad)
         for layer in chain.layers
     ]
 
@@ -127,7 +140,7 @@ def _critical_network(chain: Chain, inputs: Tensor, notes: list[str]) -> Network
         signal = _signal(layers[-1], size) if layers else size
         size = planned.C_b + planned.C_W * signal
         layer = planned
-        if step.linear.bias is None:
+        if not step.has_bias:
             layer = replace(planned, C_W=size / signal, C_b=0.0, lambda_b=0.0)
             if planned.C_b > 0 and _NO_BIAS not in notes:
                 notes.append(_NO_BIAS)
@@ -157,10 +170,7 @@ def _distinct_critical(chain: Chain) -> dict[Activation, Critical]:
 def _aspect_ratio(network: Network, inputs: Tensor, chain: Chain) -> AspectRatio:
     if network.depth == 1:
         return AspectRatio(0.0, None, 0.0, None)
-    own = torch.arange(len(inputs))
-    vertex = vertex_at(network, inputs, own[:, None].expand(-1, 4))[-1]
-    kernel = layer_kernels(network, inputs)[-1].kernel.diagonal()
-    variance = float((vertex / network.widths[-2] / kernel.clamp(min=1e-300) ** 2).mean())
+    variance = float(relative_variance(network, inputs).mean())
     value = network.aspect_ratio
     nus = [point.nu for point in _distinct_critical(chain).values()]
     if any(nu is None for nu in nus):
@@ -179,69 +189,3 @@ def _correlation_length(chain: Chain) -> float | None:
         if point.universality_class == "none"
     ]
     return min(lengths) if lengths else None
-
-
-def _parameters(model: nn.Module, chain: Chain, network: Network, found: Rates) -> tuple[ParameterPlan, ...]:
-    """One entry for each parameter name of the model, in the model's order."""
-    named = dict(model.named_parameters(remove_duplicate=False))
-    names = {id(parameter): name for name, parameter in reversed(named.items())}
-    entries: dict[str, ParameterPlan] = {}
-    seen: dict[int, str] = {}
-    for number, (step, layer) in enumerate(zip(chain.layers, network.layers, strict=True)):
-        weight, bias = found.weights[number], found.biases[number]
-        prefix = f"{step.name}." if step.name else ""
-        for kind, parameter, rate in (("weight", step.linear.weight, weight), ("bias", step.linear.bias, bias)):
-            if parameter is None:
-                continue
-            name = prefix + kind
-            std = (layer.C_W / layer.n_in) ** 0.5 if kind == "weight" else layer.C_b**0.5
-            tied = seen.get(id(parameter))
-            seen.setdefault(id(parameter), name)
-            entries[name] = _entry(name, kind, number, network.depth, parameter, std, rate, found, tied)
-    missing = [name for name in named if name not in entries]
-    for name in missing:
-        first = names[id(named[name])]
-        if first in entries:
-            entries[name] = replace(entries[first], name=name, tied_to=first)
-    unused = [name for name in named if name not in entries]
-    if unused:
-        raise ValueError(f"model has parameters that its forward pass does not use: {', '.join(unused)}")
-    return tuple(entries[name] for name in named)
-
-
-def _entry(
-    name: str,
-    kind: str,
-    number: int,
-    depth: int,
-    parameter: nn.Parameter,
-    std: float,
-    rate: GroupRate | None,
-    found: Rates,
-    tied: str | None,
-) -> ParameterPlan:
-    place = "head" if number == depth - 1 else "input" if number == 0 else "hidden"
-    set_by = "frozen" if not parameter.requires_grad else _reason(kind, found)
-    rate = rate or GroupRate(0.0, 0.0, 0.0, 0.0, 0.0)
-    return ParameterPlan(
-        name=name,
-        role=f"{place} {kind}",
-        layer=number + 1,
-        shape=tuple(parameter.shape),
-        old_std=root_mean_square(parameter),
-        new_std=std,
-        sgd=rate.sgd,
-        adam=rate.adam,
-        gradient=rate.gradient,
-        trace=rate.trace,
-        eigenvalue=rate.eigenvalue,
-        set_by=set_by,
-        trainable=parameter.requires_grad,
-        tied_to=tied,
-    )
-
-
-def _reason(kind: str, found: Rates) -> str:
-    limit = "feature change" if found.binding == "features" else "edge of stability"
-    share = "equal share of top eigenvalue" if kind == "weight" else f"{constants.BIAS_SHARE:.3g} of a weight's share"
-    return f"{share}; {limit}"
