@@ -195,6 +195,17 @@ def test_strict_experiment(run, tmp_path, monkeypatch):
         assert run("experiment", "e", "--out", tmp_path, "--strict").exit_code == status
 
 
+def test_interruption_is_one_word_and_its_own_status(run, monkeypatch):
+    import repflow.criticality as room
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(room, "critical", interrupted)
+    result = run("critical", "tanh")
+    assert (result.exit_code, result.stderr) == (130, "repflow: interrupted\n")
+
+
 def test_defects_keep_their_traceback(run, monkeypatch):
     import repflow.criticality as room
 

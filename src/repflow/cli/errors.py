@@ -71,8 +71,7 @@ class OneLineErrors(TyperGroup):
                 warnings.showwarning = _show_warning
                 status = run()
         except (KeyboardInterrupt, typer.Abort):
-            print("repflow: interrupted", file=sys.stderr)
-            sys.exit(INTERRUPTED)
+            status = INTERRUPTED
         except BrokenPipeError:  # the reader of a pipe has left, as in `repflow critical gelu | head -1`
             sys.stderr.close()
             sys.exit(CHECK_FAILED)
@@ -82,5 +81,7 @@ class OneLineErrors(TyperGroup):
             if not callable(getattr(error, "format_message", None)):
                 raise
             sys.exit(_report(error))
-        # Without standalone mode Typer returns the status of an Exit, or what the command returned.
+        # Without standalone mode Typer returns the status of an Exit (of Ctrl-C too), or what the command returned.
+        if status == INTERRUPTED:
+            print("repflow: interrupted", file=sys.stderr)
         sys.exit(status if isinstance(status, int) else 0)

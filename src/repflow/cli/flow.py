@@ -65,7 +65,7 @@ def flow(
     if out is not None:
         check_directory(out.parent)
     problem = build_problem(context)
-    result = compute(problem.network, problem.x, order=order, tangent=tangent)
+    result = compute(problem.network, problem.x, order=order, tangent=tangent, progress=progress)
     if out is not None:
         result.save(out)
     layers: list[dict[str, Any]] = []

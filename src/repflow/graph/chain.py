@@ -240,7 +240,7 @@ def _as_chain(steps: list[Step], notes: list[str]) -> Chain:
                     f"module is not a chain: step {step.name!r} is a softmax, neither linear nor elementwise"
                 )
         if last and behind:
-            names = ", ".join(s.name if isinstance(s.what, Softmax) else _label(s) for s in behind)
+            names = ", ".join(map(_label, behind))
             notes.append(f"{names} behind the last linear layer is left out: the output is taken before it")
         activations = [step.what for step in behind if isinstance(step.what, Activation)]
         found.append(ChainLayer(name, linear, None if last else _compose(activations)))
@@ -248,8 +248,10 @@ def _as_chain(steps: list[Step], notes: list[str]) -> Chain:
 
 
 def _label(step: Step) -> str:
-    assert isinstance(step.what, Activation)
-    return f"{step.name} ({step.what.name})" if step.what.registered else step.name
+    """A step's name, and what it is where that says more."""
+    assert isinstance(step.what, (Activation, Softmax))
+    registered = isinstance(step.what, Softmax) or step.what.registered
+    return f"{step.name} ({step.what.name})" if registered and step.what.name != step.name else step.name
 
 
 def _check_linear(name: str, linear: nn.Linear, before: tuple[str, nn.Linear, list[Step]] | None) -> None:

@@ -155,7 +155,7 @@ class _Reader:
                 return [Step(name, part)]
             kind = _kind(node, part)
             if kind == "softmax":
-                return [Step(name, Softmax(name))]
+                return [Step(name, Softmax(node.name if part is None else type(part).__name__))]
             if kind == "transparent":
                 if isinstance(part, _DROPOUT_MODULES) or node.target in _DROPOUT_FUNCTIONS:
                     self.notes.append("dropout is left out: the theory is of the network at evaluation")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from repflow.activation import ActivationLike
+from repflow.blocks import progress_bar
 from repflow.expectation.single import quadrature_error
 from repflow.network import LayerMaps, Network
 from repflow.recursion.forward import State, first_layer, next_layer
@@ -284,7 +285,7 @@ def flow(
     order: int = 1,
     tangent: bool = False,
     device: torch.device | str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: bool | None = None,
 ) -> Flow:
     """Kernel, four-point vertex and next-to-leading kernel of every layer, for N inputs at once.
 
@@ -302,7 +303,7 @@ def flow(
     device
         Where to compute; the device of ``x``, or the CPU, unless given. Results stay there.
     progress
-        Called with (layers done, layers in all) after each layer.
+        Whether to show a progress bar on stderr; None: on a terminal, for order 1.
 
     Returns
     -------
@@ -338,15 +339,16 @@ def flow(
     layers = network.layers
     state = first_layer(layers[0], inputs, order, tangent)
     found = [_layer(1, network, state)]
-    for number in range(1, len(layers)):
-        activation = layers[number - 1].activation
-        assert activation is not None
-        state = next_layer(state, layers[number], activation, layers[number - 1].n_in)
-        if not activation.registered:
-            state.error = max(state.error, quadrature_error(activation, found[-1].kernel.diagonal()))
-        found.append(_layer(number + 1, network, state))
-        if progress is not None:
-            progress(number + 1, len(layers))
+    shown = progress if order or progress else False
+    with progress_bar(shown, "theory, layer by layer", len(layers), 1) as advance:
+        for number in range(1, len(layers)):
+            activation = layers[number - 1].activation
+            assert activation is not None
+            state = next_layer(state, layers[number], activation, layers[number - 1].n_in)
+            if not activation.registered:
+                state.error = max(state.error, quadrature_error(activation, found[-1].kernel.diagonal()))
+            found.append(_layer(number + 1, network, state))
+            advance(number + 1)
     if state.error > ERROR_LIMIT:
         warnings.warn(
             f"expectations of the activation are uncertain to {state.error:.1e} of their bound "

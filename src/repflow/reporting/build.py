@@ -17,6 +17,7 @@ from repflow.reporting.agreement import agreement
 from repflow.reporting.criticality import assess_criticality, susceptibilities
 from repflow.reporting.evidence import (
     Evidence,
+    add_agreement,
     add_ensemble,
     add_histogram,
     add_phase,
@@ -96,7 +97,7 @@ def report(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         with timings.stage("theory"):
-            theory = flow(network, x, order=1)
+            theory = flow(network, x, order=1, progress=progress)
         with timings.stage("ensemble"):
             ensemble = sample(network, x, networks=networks, seed=seed, method=method, progress=progress)
         with timings.stage("comparison"):
@@ -108,6 +109,7 @@ def report(
             chi = susceptibilities(network, kernel)
             add_theory(evidence, theory, chi)
             add_ensemble(evidence, ensemble)
+            add_agreement(evidence, comparison)
             point, couplings = _critical_couplings(network)
             criticality = assess_criticality(network, kernel, chi, point)
             fluctuation = assess_fluctuations(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repflow.figures import add_references, histogram, lines, phase_diagram
+from repflow.figures import add_references, histogram, lines, phase_diagram, z_scores
 from repflow.figures.theme import VERMILLION
 from repflow.reporting.evidence import Evidence
 from repflow.reporting.fluctuations import CHAOTIC, FROZEN, TRUSTED
@@ -24,6 +24,8 @@ _SHORTEST, _LONGEST = 0.1, 1000.0
 GREY = "#808890"
 # Bars of two standard errors: nineteen of twenty hold what they measure.
 _BARS = 2.0
+# Scores beyond this are drawn here.
+_FURTHEST = 20.0
 
 
 @dataclass(frozen=True)
@@ -297,6 +299,31 @@ def couplings_chart(counts: dict[str, int]) -> Chart:
     )
 
 
+def agreement_charts(evidence: Evidence) -> list[Chart]:
+    """Deviations of the ensemble from theory, component by component, in standard errors."""
+    charts = []
+    for quantity, title in (("mean_kernel", "mean kernel"), ("kernel_covariance", "kernel covariance")):
+        layers = evidence.get(f"agreement/{quantity}/layer")
+        if layers is None:
+            continue
+        scores = {
+            "measured - theory": evidence.arrays[f"agreement/{quantity}/z"],
+            "beyond the next order's tolerance": evidence.arrays[f"agreement/{quantity}/z_beyond"],
+        }
+        clipped = {name: np.clip(values, -_FURTHEST, _FURTHEST) for name, values in scores.items()}
+        figure = z_scores(layers, clipped, x_title="layer", y_title="standard errors")
+        charts.append(
+            Chart(
+                f"agreement-{quantity}",
+                f"Theory against ensemble: {title}",
+                f"Deviation of every independent component in its standard errors; five either way are accepted. "
+                f"What exceeds {_FURTHEST:g} is drawn there.",
+                figure.update_xaxes(dtick=max(1, round(layers.max() / 12))),
+            )
+        )
+    return charts
+
+
 def all_charts(evidence: Evidence, counts: dict[str, int], activation: str | None, a: int) -> list[Chart]:
     """Every figure of a report, in the order of the page."""
     found = [
@@ -306,6 +333,7 @@ def all_charts(evidence: Evidence, counts: dict[str, int], activation: str | Non
         susceptibility_chart(evidence),
         phase_chart(evidence, activation) if activation else None,
         histogram_chart(evidence, a),
+        *agreement_charts(evidence),
         couplings_chart(counts),
     ]
     return [chart for chart in found if chart is not None]

@@ -17,6 +17,7 @@ from repflow.reporting.density import gaussian_density, nearly_gaussian_density
 from repflow.reporting.fluctuations import relative_variance
 
 if TYPE_CHECKING:
+    from repflow.comparison import Comparison
     from repflow.ensemble import Ensemble
     from repflow.recursion import Flow
 
@@ -35,7 +36,8 @@ class Evidence:
     arrays
         By name: ``kernel/order0``, ``kernel/order1``, ``kernel/ensemble``, ``kernel/ensemble_error`` (L, N, N);
         ``fluctuation/...`` and ``kurtosis/...`` with ``theory``, ``ensemble``, ``ensemble_error`` (L, N);
-        ``susceptibility/parallel`` and ``susceptibility/perpendicular`` (L - 1, N); ``phase/...``; ``histogram/...``.
+        ``susceptibility/parallel`` and ``susceptibility/perpendicular`` (L - 1, N); ``phase/...``; ``histogram/...``;
+        ``agreement/mean_kernel/...`` and ``agreement/kernel_covariance/...`` with ``layer``, ``z`` and ``z_beyond``.
     dims
         Names of their axes.
     """
@@ -102,6 +104,17 @@ def add_ensemble(evidence: Evidence, ensemble: Ensemble) -> None:
     evidence.add("fluctuation/ensemble_error", ratio_error, "layer", "input")
     evidence.add("kurtosis/ensemble", 3.0 * ratio, "layer", "input")
     evidence.add("kurtosis/ensemble_error", 3.0 * ratio_error, "layer", "input")
+
+
+def add_agreement(evidence: Evidence, comparison: Comparison) -> None:
+    """Deviation of theory and ensemble of every component in standard errors, all of it and what is beyond t."""
+    for quantity in ("mean_kernel", "kernel_covariance"):
+        entries = [entry for entry in comparison if entry.quantity == quantity]
+        layers = np.concatenate([np.full(len(entry.theory), entry.layer) for entry in entries])
+        evidence.add(f"agreement/{quantity}/layer", layers, f"component of {quantity}")
+        for name in ("z", "z_beyond"):
+            scores = np.concatenate([getattr(entry, name) for entry in entries])
+            evidence.add(f"agreement/{quantity}/{name}", scores, f"component of {quantity}")
 
 
 def add_histogram(evidence: Evidence, edges: FloatArray, counts: FloatArray, total: float, a: int) -> None:

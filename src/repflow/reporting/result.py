@@ -127,6 +127,8 @@ class Report(Result):
         lines = [repr(self.network), self.data, "", self.headline]
         for card in self.cards():
             lines += ["", f"{card.question} {card.answer}", *(f"  {sentence}" for sentence in card.sentences)]
+        if self.interrupted:
+            lines += ["", f"Interrupted: the ensemble has {self.networks:,} networks, fewer than asked for."]
         if self.agreement:
             lines += ["", self.agreement["sentence"]]
         lines += ["", *(f"note: {warning}" for warning in self.warnings)]
