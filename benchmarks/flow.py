@@ -2,10 +2,10 @@
 
     python benchmarks/flow.py [--quick]
 
-Kernel: N = 1000 inputs, n_0 = 64, depth 10 (target 1.5 s and 1 GiB; with the tangent kernel 2.5 s). Vertex in full: gelu, N = 16 (10 s)
-and N = 32 (60 s). Peers, measured in the same run: tensor quadrature, 2-D for the kernel and 4-D for the vertex, at nodes that reach
-1e-6 (from benchmarks/expectation.py's rule), and an ensemble of Gram-matrix chains large enough for the same accuracy,
-1e-6 of the kernel; its number of networks follows from V, its cost a network from repflow.sample.
+Kernel: N = 1000 inputs, n_0 = 64, depth 10 (target 1.5 s and 1 GiB; with the tangent kernel 2.5 s). Vertex in full:
+gelu, N = 16 (10 s) and N = 32 (60 s). Peers, measured in the same run: tensor quadrature, 2-D for the kernel and 4-D
+for the vertex, at nodes that reach 1e-6 (in batches, see benchmarks/expectation.py), and an ensemble of Gram-matrix
+chains: M of them know a variance to sqrt(2/M) of itself, their cost is that of repflow.sample with method="gram".
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ import math
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import psutil
 import torch
-from expectation import COUPLINGS, best_of, digits, nodes_needed
 
 import repflow as rf
-from repflow.expectation import four_point, pair_map
+from expectation import COUPLINGS, best_of, digits, pair_peer, quadruple_peer
 
 ACCURACY = 1e-6
 
@@ -59,7 +58,7 @@ def network(name: str, depth: int, width: int = 64) -> rf.Network:
     return rf.mlp(widths, name, C_W=[K - C_b, *[C_W] * (depth - 1)], C_b=C_b)
 
 
-def chain_cost(net: rf.Network, x: np.ndarray, networks: int) -> float:
+def chain_cost(net: rf.Network, x: Any, networks: int) -> float:
     """Seconds for one network of the Gram-matrix chain."""
     rf.sample(net, x, networks=networks, seed=1, method="gram")
     start = time.perf_counter()
@@ -77,46 +76,31 @@ def kernels(n: int, depth: int, repeats: int) -> None:
         seconds = best_of(repeats, lambda net=net: rf.flow(net, x, order=0))
         tangent = best_of(repeats, lambda net=net: rf.flow(net, x, order=0, tangent=True))
         print(f"kernel {name:5s} N={n} L={depth}: {seconds:.2f} s, +{memory.growth:.2f} GiB; with NTK {tangent:.2f} s")
-        activation = rf.as_activation(name)
-        kernel = rf.flow(net, x[:20], order=0)[1].kernel
-        maps = pair_map(activation, kernel)
-        cases = [
-            (
-                kernel.numpy()[np.ix_([a, b], [a, b])],
-                float(maps.mean[a, b]),
-                float((maps.mean[a, a] * maps.mean[b, b]).sqrt()),
-            )
-            for a, b in ((0, 1), (2, 3), (4, 5), (6, 7))
-        ]
-        nodes, error, each = nodes_needed(activation, cases, ACCURACY, 200)
-        peer = each * n * (n + 1) / 2 * (depth - 1)
-        print(f"       2-D quadrature, {nodes}^2 nodes (error {error:.0e}): {peer:.0f} s, {peer / seconds:.0f} times as long")
+        peer = pair_peer(rf.as_activation(name), rf.flow(net, x[:100], order=0)[1].kernel, ACCURACY)
+        theirs = peer.seconds * n * (n + 1) / 2 * (depth - 1)
+        print(f"       2-D quadrature, {peer.describe(ACCURACY)}: {theirs:.1f} s, {theirs / seconds:.0f} times as long")
 
 
-def vertices(n: int, depth: int, repeats: int, chains: int) -> None:
+def vertices(n: int, depth: int, repeats: int, chains: int, largest: int) -> None:
     name = "gelu"
     net, x = network(name, depth), digits(n)
     rf.flow(net, x[:3])
     seconds = best_of(repeats, lambda: rf.flow(net, x))
     found = rf.flow(net, x)
     count = math.comb(n + 3, 4)
-    print(f"vertex {name} N={n} L={depth}, {count} quadruples a layer: {seconds:.1f} s (error estimate {found.error:.0e})")
-    activation = rf.as_activation(name)
-    kernel = found[1].kernel
-    quadruple = torch.tensor([[0, 1, 2, 3]])
-    value = float(four_point(activation, kernel, quadruple).values[0])
-    fourth = [float(four_point(activation, kernel, torch.tensor([[i] * 4])).values[0]) for i in range(4)]
-    cases = [(kernel.numpy()[:4, :4], value, math.prod(fourth) ** 0.25)]
-    nodes, error, each = nodes_needed(activation, cases, ACCURACY, 48)
-    peer = each * count * (depth - 1)
-    print(f"       4-D quadrature, {nodes}^4 nodes (error {error:.0e}): {peer:.0f} s, {peer / seconds:.0f} times as long")
+    print(
+        f"vertex {name} N={n} L={depth}, {count} quadruples a layer: {seconds:.1f} s (error estimate {found.error:.0e})"
+    )
+    peer = quadruple_peer(rf.as_activation(name), found[1].kernel, ACCURACY, largest)
+    theirs = peer.seconds * count * (depth - 1)
+    print(f"       4-D quadrature, {peer.describe(ACCURACY)}: {theirs:.0f} s, {theirs / seconds:.0f} times as long")
     cost = chain_cost(net, x, chains)
     # A variance measured on M networks is known to sqrt(2/M) of itself, were the fluctuation Gaussian.
     for accuracy in (1e-2, ACCURACY):
         needed = 2 / accuracy**2
         print(
-            f"       ensemble, {needed:.0e} Gram chains of {1e6 * cost:.0f} us for V to {accuracy:g}: {needed * cost:.2g} s, "
-            f"{needed * cost / seconds:.2g} times as long"
+            f"       ensemble, {needed:.0e} Gram chains of {1e6 * cost:.0f} us for V to {accuracy:g}: "
+            f"{needed * cost:.2g} s, {needed * cost / seconds:.2g} times as long"
         )
 
 
@@ -131,7 +115,7 @@ def main() -> None:
     print(f"{torch.get_num_threads()} threads, load {psutil.getloadavg()[0]:.1f}, {Path(__file__).name}")
     kernels(200 if options.quick else 1000, options.depth, options.repeats)
     for n in (8,) if options.quick else (16,) if options.skip_large else (16, 32):
-        vertices(n, options.depth, options.repeats, options.chains)
+        vertices(n, options.depth, options.repeats, options.chains, 32 if options.quick else 64)
 
 
 if __name__ == "__main__":

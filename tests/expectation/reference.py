@@ -1,9 +1,9 @@
-"""Gaussian expectations worked out without repflow: adaptive and nested integration in NumPy, activations written once more.
+"""Gaussian expectations worked out without repflow: adaptive and nested integration in NumPy.
 
-One and two variables: Gauss-Legendre panels that are halved until two orders agree, the inner integral inside the outer.
-Four variables: nested panels cut at every kink and around every place where a later variable is likely to cross one, the last
-variable through a table of its conditional mean; smooth functions on the trapezoid rule in whitened coordinates. Both are run
-at two resolutions, and a caller that gets a number also gets their difference.
+One and two variables: Gauss-Legendre panels that are halved until two orders agree, the inner integral inside the
+outer. Four variables: nested panels cut at every kink and around every place where a later variable is likely to cross
+one, the last variable through a table of its conditional mean; smooth functions on the trapezoid rule in whitened
+coordinates. Both are run at two resolutions that have to agree.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ _X13, _W13 = np.polynomial.legendre.leggauss(13)
 
 
 def adaptive(f, rows, low, high, count, tol):
-    """Integrals of f(row, points) over panels [low, high], summed by row, halved until two Gauss rules agree to ``tol`` (of the largest panel, if that is above 1)."""
+    """Integrals of f(row, points) over panels [low, high], summed by row, halved until two Gauss rules agree to
+    ``tol`` (of the largest panel, if that is above 1)."""
     total = np.zeros(count)
     scale = 1.0
     for _ in range(60):
@@ -296,7 +297,8 @@ class Nested:
 
 
 def four(name, covariance, check=1e-7):
-    """E[f f f f] and its Cauchy-Schwarz bound; two resolutions are asserted to agree to ``check`` of the bound, refined until they do.
+    """E[f f f f] and its Cauchy-Schwarz bound; two resolutions are asserted to agree to ``check`` of the bound,
+    refined until they do.
 
     ``name`` is that of an activation, or a pair (function, kinks).
     """

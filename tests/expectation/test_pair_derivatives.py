@@ -1,4 +1,5 @@
-"""Derivatives of <s_a s_b> in the kernel: against expectations of derivatives, and against finite differences of the mean."""
+"""Derivatives of <s_a s_b> in the kernel: against expectations of derivatives, and against finite differences
+of the mean."""
 
 from __future__ import annotations
 
@@ -151,7 +152,8 @@ def test_diagonal_derivatives(reference, name):
 @pytest.mark.parametrize("name", ["relu", "hardtanh", "elu:0.5", "tanh", "gelu"])
 @pytest.mark.parametrize("ratio", [1.0, -1.0, 0.6, -2.0])
 def test_collinear_pairs_follow_their_one_variance(reference, name, ratio):
-    """Along z_b = c z_a only the total derivative in K_aa exists for a kinked activation: the parts have to add up to it."""
+    """Along z_b = c z_a only the total derivative in K_aa exists for a kinked activation: the parts have to add
+    up to it."""
     f, kinks = reference.ACTIVATIONS[name]
     variance = 1.7
     kernel = variance * torch.tensor([[1.0, ratio], [ratio, ratio**2]], dtype=torch.float64)
@@ -162,9 +164,7 @@ def test_collinear_pairs_follow_their_one_variance(reference, name, ratio):
     )
 
     def mean(k, *_):
-        return reference.one(
-            lambda z: f(z) * f(ratio * z), [*kinks, *(kink / ratio for kink in kinks)], k, tol=1e-15
-        )
+        return reference.one(lambda z: f(z) * f(ratio * z), [*kinks, *(kink / ratio for kink in kinks)], k, tol=1e-15)
 
     assert float(first) == pytest.approx(_differences(mean, (variance,), (0.05,), (1,)), rel=1e-7, abs=1e-9)
     second = (

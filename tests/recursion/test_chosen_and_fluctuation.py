@@ -108,8 +108,8 @@ def test_chosen_components(network, sixteen, name):
 def test_bad_quadruples(network, sixteen):
     net = network(WIDTHS)
     for bad, error in (
-        ([[0, 1, 2]], ValueError), ([0, 1, 2, 3], ValueError), ([[0, 1, 2, 16]], ValueError), ([[-1, 1, 2, 3]], ValueError),
-        ([[0.5, 1, 2, 3]], TypeError),
+        ([[0, 1, 2]], ValueError), ([0, 1, 2, 3], ValueError), ([[0, 1, 2, 16]], ValueError),
+        ([[-1, 1, 2, 3]], ValueError), ([[0.5, 1, 2, 3]], TypeError),
     ):  # fmt: skip
         with pytest.raises(error, match="quadruples"):
             vertex_at(net, sixteen, bad)

@@ -146,7 +146,8 @@ def test_order_0_is_the_kernel_of_order_1(network, problem):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_awkward_inputs_together(network, name):
-    """Zero, repeated, anti-parallel, nearly repeated and more inputs than dimensions: finite, and symmetric where inputs are."""
+    """Zero, repeated, anti-parallel, nearly repeated and more inputs than dimensions: finite, and symmetric where
+    inputs are."""
     x = np.array([[1.0, 0.5], [1.0, 0.5], [-1.0, -0.5], [0, 0], [1.0 + 1e-7, 0.5], [0.3, -2.0]])
     found = flow(network((2, 6, 9, 4), name, 1.4), x, tangent=True)
     for layer in found:

@@ -1,6 +1,9 @@
-"""One input: the recursion in scalar form, written once more with mpmath and SciPy, and the numbers of the literature."""
+"""One input: the recursion in scalar form, written once more with mpmath and SciPy, and the numbers of the
+literature."""
 
 from __future__ import annotations
+
+import itertools
 
 import mpmath
 import numpy as np
@@ -27,18 +30,26 @@ def _mean(function, variance):
 
 
 def _scalar_flow(function, C_W, C_b, first, widths):
-    """theory.md section 1 at one input: (K, V, G1) by layer; derivatives in K are contour-free differences at 20 digits."""
+    """theory.md section 1 at one input: (K, V, G1) by layer; derivatives in K are central differences at 20
+    digits."""
     k, v, g = mpmath.mpf(first), mpmath.mpf(0), mpmath.mpf(0)
     rows = [(k, v, g)]
-    for before, width in zip(widths, widths[1:]):
+    for before, width in itertools.pairwise(widths):
+
         def square(variance):
             return C_W * _mean(lambda z: function(z) ** 2, variance)
 
         with mpmath.workdps(20):
             step = k * mpmath.mpf("0.02")
             around = [square(k + shift * step) for shift in range(-4, 5)]
-            w1 = [mpmath.mpf(n) / d for n, d in ((1, 280), (-4, 105), (1, 5), (-4, 5), (0, 1), (4, 5), (-1, 5), (4, 105), (-1, 280))]
-            w2 = [mpmath.mpf(n) / d for n, d in ((-1, 560), (8, 315), (-1, 5), (8, 5), (-205, 72), (8, 5), (-1, 5), (8, 315), (-1, 560))]
+            w1 = [
+                mpmath.mpf(n) / d
+                for n, d in ((1, 280), (-4, 105), (1, 5), (-4, 5), (0, 1), (4, 5), (-1, 5), (4, 105), (-1, 280))
+            ]
+            w2 = [
+                mpmath.mpf(n) / d
+                for n, d in ((-1, 560), (8, 315), (-1, 5), (8, 5), (-205, 72), (8, 5), (-1, 5), (8, 315), (-1, 560))
+            ]
             slope = sum(w * f for w, f in zip(w1, around)) / step
             curvature = sum(w * f for w, f in zip(w2, around)) / step**2
             fourth = C_W**2 * _mean(lambda z: function(z) ** 4, k)
@@ -53,7 +64,8 @@ def _scalar_flow(function, C_W, C_b, first, widths):
 
 
 @pytest.mark.parametrize(
-    ("name", "C_W", "C_b", "first"), [("tanh", 1.0, 0.0, 1.0), ("sin", 1.2, 0.1, 2.0), ("gelu", 1.98305826, 0.17292239, 3.5)]
+    ("name", "C_W", "C_b", "first"),
+    [("tanh", 1.0, 0.0, 1.0), ("sin", 1.2, 0.1, 2.0), ("gelu", 1.98305826, 0.17292239, 3.5)],
 )
 def test_against_the_scalar_recursion(network, name, C_W, C_b, first):
     widths = (3, 20, 35, 12, 5)
@@ -68,7 +80,8 @@ def test_against_the_scalar_recursion(network, name, C_W, C_b, first):
 
 
 def test_five_activated_layers_of_tanh(network):
-    """K^(1) = 1, C_W = 1, n = 8: simulated variance 0.003715, 0.004039 at first order; mean 0.10344, 0.09346 with G1."""
+    """K^(1) = 1, C_W = 1, n = 8: simulated variance 0.003715, 0.004039 at first order; mean 0.10344, 0.09346 with
+    G1."""
     found = flow(network((5, 8, 8, 8, 8, 8, 1), "tanh"), np.ones((1, 5)))[6]
     assert float(found.kernel) == pytest.approx(0.10344, abs=5e-6)
     assert float(found.mean_kernel()) == pytest.approx(0.09346, abs=5e-6)
@@ -92,11 +105,14 @@ def test_the_vertex_grows_by_two_thirds_a_layer(network, name, coefficient):
 def test_scale_invariant_growth_is_exactly_linear(network, name, C_W, nu):
     found = flow(network((4, *[50] * 29, 1), name, C_W), np.ones((1, 4)))
     for layer in found:
-        assert float(layer.vertex) / float(layer.kernel) ** 2 == pytest.approx(nu * (layer.index - 1), rel=1e-9, abs=1e-12)
+        assert float(layer.vertex) / float(layer.kernel) ** 2 == pytest.approx(
+            nu * (layer.index - 1), rel=1e-9, abs=1e-12
+        )
 
 
 def test_hardtanh_against_integrals_by_scipy(network):
     """A kinked activation: K, V and G1 of layer 3 with every expectation from scipy.integrate.quad."""
+
     def mean(function, k):
         s = np.sqrt(k)
         density = lambda z: np.exp(-z * z / (2 * k)) / (s * np.sqrt(2 * np.pi))  # noqa: E731

@@ -77,7 +77,7 @@ def own_changes(plan, model: nn.Sequential, x: Tensor, y: Tensor) -> list[float]
     changes = []
     for m, (w, b), signal, out in list(zip(linears(model), rates, signals, outs, strict=True))[:-1]:
         dz = -w * signal @ m.weight.grad.T - (0 if m.bias is None else b * m.bias.grad)
-        changes.append(float((dz**2).mean().sqrt() / (out**2).mean().sqrt()))
+        changes.append(float(((dz**2).mean() / (out**2).mean()).sqrt().detach()))
     return changes
 
 

@@ -52,6 +52,22 @@ def canonical(covariance: Tensor) -> Canonical:
     return Canonical(a @ u, b @ vt.mT, c.clamp(max=1.0))
 
 
+#: The ways to pair four variables.
+PAIRINGS = ((0, 1, 2, 3), (0, 2, 1, 3), (0, 3, 1, 2))
+
+
+def arrange(covariance: Tensor, order: tuple[int, ...]) -> Tensor:
+    """Covariances (M, 4, 4) with the variables in another order."""
+    return covariance[:, list(order)][:, :, list(order)]
+
+
+def least_correlated(covariance: Tensor) -> Tensor:
+    """Covariances (M, 4, 4) arranged so that the pairs (1, 2) and (3, 4) have the smallest c_1."""
+    arranged = [arrange(covariance, order) for order in PAIRINGS]
+    best = torch.stack([largest_correlation(k) for k in arranged]).argmin(0)
+    return torch.stack(arranged)[best, torch.arange(len(best), device=best.device)]
+
+
 def largest_correlation(covariance: Tensor) -> Tensor:
     """c_1 of the pairs (1, 2) and (3, 4), shape (M,)."""
     _, a = _principal(covariance[:, :2, :2])

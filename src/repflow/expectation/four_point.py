@@ -14,19 +14,19 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from repflow.activation import Activation
-from repflow.expectation.canonical import largest_correlation
+from repflow.expectation.canonical import least_correlated
 from repflow.expectation.kinked import COLLINEAR
+from repflow.expectation.kinked_series import kinked_four_point
 from repflow.expectation.mehler import Series
 from repflow.expectation.orthant import four_steps
 from repflow.expectation.pair_map import correlations
-from repflow.expectation.pair_series import pair_series
+from repflow.expectation.pair_series import Sides, pair_series
 from repflow.expectation.single import rule
 from repflow.expectation.split import split_expectations
 
-_TOL_SMOOTH, _TOL_KINKED = 1e-9, 1e-6
-#: What the trapezoid rule at _STEP_KINK loses on a line of jumps along an axis, as measured on the perceptron.
-_JUMP_ERROR = 4e-3
-_PAIRINGS = ((0, 1, 2, 3), (0, 2, 1, 3), (0, 3, 1, 2))
+_TOL_SMOOTH = 1e-9
+#: Relative difference of covariances below which two inputs count as equal.
+_SAME = 1e-13
 
 
 @dataclass
@@ -61,7 +61,8 @@ def four_point(activation: Activation, kernel: Float64[Tensor, "N N"], quadruple
     -------
     FourPoint
     """
-    ordered, _ = quadruples.sort(dim=1)
+    # Inputs that coincide are one input: the pattern of repetitions then shows in the indices.
+    ordered, _ = _representatives(kernel)[quadruples].sort(dim=1)
     unique, back = torch.unique(ordered, dim=0, return_inverse=True)
     values = kernel.new_empty(len(unique))
     error = kernel.new_zeros(len(unique))
@@ -75,6 +76,15 @@ def four_point(activation: Activation, kernel: Float64[Tensor, "N N"], quadruple
     else:
         _by_pattern(activation, kernel, unique, fourth, values, error)
     return FourPoint(values[back], (error / bound)[back])
+
+
+def _representatives(kernel: Tensor) -> Tensor:
+    """For each input the first one that is equal to it: the same variance, which is also their covariance."""
+    variance = kernel.diagonal()
+    scale = _SAME * torch.maximum(variance[:, None], variance[None, :])
+    same = ((kernel - variance[:, None]).abs() <= scale) & ((kernel - variance[None, :]).abs() <= scale)
+    same.fill_diagonal_(True)
+    return same.long().argmax(1)
 
 
 def _by_pattern(
@@ -143,57 +153,26 @@ def _three(activation: Activation, kernel: Tensor, triples: Tensor) -> tuple[Ten
     if not len(triples):
         return kernel.new_empty(0), kernel.new_empty(0)
     covariance = _gather(kernel, triples[:, [0, 0, 1, 2]])
-    return _series(activation, covariance, one_variable=True)
+    if activation.smooth:
+        values, share = pair_series(activation, covariance, _TOL_SMOOTH, Sides(single=(True, False)))
+        return values, share * values.abs()
+    return kinked_four_point(activation, covariance)
 
 
 def _four(activation: Activation, kernel: Tensor, quadruples: Tensor) -> tuple[Tensor, Tensor]:
-    """<s_a s_b s_c s_d>, all different: a collinear pair together, else the pairing that is correlated least."""
+    """<s_a s_b s_c s_d>, all different: paired so that the pairs are correlated least."""
     if not len(quadruples):
         return kernel.new_empty(0), kernel.new_empty(0)
     covariance = _gather(kernel, quadruples)
-    if activation.smooth:
-        best = torch.stack([largest_correlation(_arrange(covariance, p)) for p in _PAIRINGS]).argmin(0)
-        return _arranged(activation, covariance, _PAIRINGS, best, one_variable=False)
-    orders = (*_PAIRINGS, *(p[2:] + p[:2] for p in _PAIRINGS))
-    collinear = torch.stack([_is_collinear(covariance, p[0], p[1]) for p in orders])
-    pairing = torch.stack([largest_correlation(_arrange(covariance, p)) for p in _PAIRINGS]).argmin(0)
-    values, error = kernel.new_empty(len(quadruples)), kernel.new_empty(len(quadruples))
-    for single in (False, True):
-        chosen = torch.nonzero(collinear.any(0) == single).ravel()
-        if len(chosen):
-            best = collinear[:, chosen].long().argmax(0) if single else pairing[chosen]
-            values[chosen], error[chosen] = _arranged(activation, covariance[chosen], orders, best, single)
-    return values, error
+    if not activation.smooth:
+        return kinked_four_point(activation, covariance)
+    values, share = pair_series(activation, least_correlated(covariance), _TOL_SMOOTH)
+    return values, share * values.abs()
 
 
 def _gather(kernel: Tensor, indices: Tensor) -> Tensor:
     """Covariances (M, k, k) of the listed inputs (M, k)."""
     return kernel[indices[:, :, None], indices[:, None, :]]
-
-
-def _arrange(covariance: Tensor, order: tuple[int, ...]) -> Tensor:
-    return covariance[:, list(order)][:, :, list(order)]
-
-
-def _is_collinear(covariance: Tensor, i: int, j: int) -> Tensor:
-    product = covariance[:, i, i] * covariance[:, j, j]
-    return product - covariance[:, i, j] ** 2 <= COLLINEAR * product
-
-
-def _arranged(
-    activation: Activation, covariance: Tensor, orders: tuple[tuple[int, ...], ...], best: Tensor, one_variable: bool
-) -> tuple[Tensor, Tensor]:
-    """The series with each quadruple in its own order."""
-    stacked = torch.stack([_arrange(covariance, p) for p in orders])
-    return _series(activation, stacked[best, torch.arange(len(best), device=best.device)], one_variable)
-
-
-def _series(activation: Activation, covariance: Tensor, one_variable: bool) -> tuple[Tensor, Tensor]:
-    tol = _TOL_SMOOTH if activation.smooth else _TOL_KINKED
-    values, share = pair_series(activation, covariance, tol, one_variable)
-    if not activation.continuous:
-        share = share + _JUMP_ERROR
-    return values, share * values.abs()
 
 
 def _sines(kernel: Tensor, quadruples: Tensor) -> Tensor:

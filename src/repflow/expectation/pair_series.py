@@ -7,8 +7,9 @@ quadruple stand against n^4 of plain quadrature. The share of each product's nor
 remainder, and the quadruples that miss the tolerance are taken again with more terms.
 
 A kink costs accuracy twice. The coefficients fall only as a power of the degree, so that the series may end at
-_MAX_TERMS with a remainder of order 1e-6; and the trapezoid rule errs by the square of its step where a line of kinks
-runs along an axis of the grid, so that the step there is _STEP_KINK. A first product of one variable (repeated or
+_MAX_TERMS with a remainder of order 1e-6. And the trapezoid rule errs by h^2/12 where a line of kinks runs along an
+axis of the grid: the caller takes part of each variance out of the covariance and hands it over as ``spread``, over
+which the activation is averaged (:mod:`repflow.expectation.smoothing`). A product of one variable (repeated or
 collinear inputs) is integrated with panels cut at the kinks.
 """
 
@@ -22,25 +23,35 @@ import torch
 from torch import Tensor
 
 from repflow.activation import Activation
-from repflow.expectation.canonical import canonical
+from repflow.expectation.canonical import Canonical, canonical
 from repflow.expectation.single import hermite_coefficients, hermite_values, rule
+from repflow.expectation.smoothing import Smoothed
 
 _REACH = 8.5
 _STEP_Z = 0.4  # trapezoid step in z: activations have poles at a distance of order 1.5 or more
-_STEP_KINK = 0.06  # in u
 _MAX_TERMS = 512
 _FIRST_TERMS = 64  # of the first guess, which goes by c alone
 _CHUNK = 150_000  # grid points at a time: larger temporaries are mapped and unmapped anew at each operation
 _QUANTUM = 1.25  # node counts are rounded up on this geometric scale, so that few batches differ
 
 
-@dataclass
-class _Batch:
-    """Quadruples that share a grid: loadings A and B (B, 2, 2) and correlations (B, 2)."""
+@dataclass(frozen=True)
+class Sides:
+    """How the two pair products are taken.
 
-    first: Tensor
-    second: Tensor
-    correlation: Tensor
+    Attributes
+    ----------
+    single
+        For each pair, whether its two variables are collinear in every quadruple (equal inputs among them).
+    step
+        Widest trapezoid step in u across a line of kinks; infinite for a smooth activation.
+    spread
+        Standard deviations over which the activation is averaged, (M, 4), or None.
+    """
+
+    single: tuple[bool, bool] = (False, False)
+    step: float = math.inf
+    spread: Tensor | None = None
 
 
 @lru_cache(maxsize=256)
@@ -51,7 +62,7 @@ def _axis(terms: int, nodes: int, device: str) -> tuple[Tensor, Tensor]:
     return u, hermite_values(u, terms) * w
 
 
-def _node_count(scale: Tensor, terms: Tensor, kinked: Tensor) -> Tensor:
+def _node_count(scale: Tensor, terms: Tensor, kinked: Tensor, widest: float) -> Tensor:
     """Nodes that an axis needs, rounded up to an odd number on a geometric scale.
 
     Parameters
@@ -62,9 +73,11 @@ def _node_count(scale: Tensor, terms: Tensor, kinked: Tensor) -> Tensor:
         Hermite terms on it, shape (M,).
     kinked
         Whether a line of kinks may run across it, shape (M,).
+    widest
+        Step there.
     """
     step = torch.minimum(_STEP_Z / scale.clamp(min=1e-300), 2 * math.pi / (terms.double().sqrt() + 7.0))
-    step = torch.where(kinked, step.clamp(max=_STEP_KINK), step)
+    step = torch.where(kinked, step.clamp(max=widest), step)
     count = (2 * _REACH / step).clamp(min=8.0)
     grade = torch.ceil(torch.log(count / 8.0) / math.log(_QUANTUM) - 1e-9)
     return torch.ceil(8.0 * _QUANTUM**grade).long() | 1
@@ -78,7 +91,7 @@ def _first_terms(correlation: Tensor, tol: float) -> Tensor:
 
 
 def pair_series(
-    activation: Activation, covariance: Tensor, tol: float, one_variable: bool = False
+    activation: Activation, covariance: Tensor, tol: float, sides: Sides | None = None
 ) -> tuple[Tensor, Tensor]:
     """<f(z_1) f(z_2) f(z_3) f(z_4)> for a batch of quadruples.
 
@@ -87,33 +100,30 @@ def pair_series(
     activation
         f.
     covariance
-        Shape (M, 4, 4).
+        Shape (M, 4, 4), less what ``sides.spread`` averages over.
     tol
         Remainder accepted, relative to sqrt(<(f_1 f_2)^2> <(f_3 f_4)^2>).
-    one_variable
-        Whether z_1 and z_2 are collinear in every quadruple (equal inputs among them).
+    sides
+        How to take the products (1, 2) and (3, 4).
 
     Returns
     -------
     values, error
         Shape (M,) each; ``error`` is the bound on the relative remainder that was reached.
     """
+    sides = sides or Sides()
     frame = canonical(covariance)
     m, device = len(covariance), covariance.device
     values, error = covariance.new_zeros(m), covariance.new_zeros(m)
-    loadings = torch.stack([frame.first, frame.second], dim=1)  # (M, side, variable, axis)
-    scale = loadings.abs().amax((1, 2))
-    kinked = torch.zeros_like(scale, dtype=torch.bool)
-    if not activation.smooth:
-        sides = loadings[:, 1:] if one_variable else loadings
-        direction = sides.abs() / sides.norm(dim=-1, keepdim=True).clamp(min=1e-300)
-        kinked = direction.amax((1, 2)) > 0.2
+    scale, kinked = _axes(frame, sides)
     terms = _first_terms(frame.correlation, tol)
-    if one_variable:
-        terms[:, 1] = 1
+    if any(sides.single):
+        terms[:, 1] = 1  # one of the products does not depend on its second variable
     todo = torch.arange(m, device=device)
     while len(todo):
-        counts = torch.stack([_node_count(scale[todo, k], terms[todo, k], kinked[todo, k]) for k in (0, 1)], dim=1)
+        counts = torch.stack(
+            [_node_count(scale[todo, k], terms[todo, k], kinked[todo, k], sides.step) for k in (0, 1)], dim=1
+        )
         kinds, which = torch.unique(torch.cat([terms[todo], counts], dim=1), dim=0, return_inverse=True)
         again = []
         for number, (t1, t2, n1, n2) in enumerate(kinds.tolist()):
@@ -121,11 +131,18 @@ def pair_series(
             step = max(1, _CHUNK // (n1 * n2))
             for start in range(0, len(members), step):
                 part = members[start : start + step]
-                batch = _Batch(frame.first[part], frame.second[part], frame.correlation[part])
-                values[part], missing = _sum(activation, batch, (t1, t2), (n1, n2), one_variable)
+                products = [
+                    _one_variable(activation, loading[part], t1)
+                    if single
+                    else _two_variables(activation, loading[part], spread, (t1, t2), (n1, n2))
+                    for loading, single, spread in zip(
+                        (frame.first, frame.second), sides.single, _spreads(sides, part), strict=True
+                    )
+                ]
+                values[part], missing = _sum(products, frame.correlation[part])
                 error[part] = missing.sum(1)
                 more = (missing > tol) & (terms[part] < _MAX_TERMS)
-                if one_variable:
+                if any(sides.single):
                     more[:, 1] = False
                 terms[part] = torch.where(more, 2 * terms[part], terms[part])
                 again.append(part[more.any(1)])
@@ -133,20 +150,32 @@ def pair_series(
     return values, error
 
 
-def _sum(
-    activation: Activation, batch: _Batch, terms: tuple[int, int], nodes: tuple[int, int], one_variable: bool
-) -> tuple[Tensor, Tensor]:
+def _axes(frame: Canonical, sides: Sides) -> tuple[Tensor, Tensor]:
+    """Largest loading of each axis, and whether a line of kinks may run across it, (M, 2) each."""
+    loadings = torch.stack([frame.first, frame.second], dim=1)  # (M, side, variable, axis)
+    scale = loadings.abs().amax((1, 2))
+    open_ = [side for side, single in enumerate(sides.single) if not single]
+    if not open_ or math.isinf(sides.step):
+        return scale, torch.zeros_like(scale, dtype=torch.bool)
+    direction = loadings[:, open_].abs() / loadings[:, open_].norm(dim=-1, keepdim=True).clamp(min=1e-300)
+    return scale, direction.amax((1, 2)) > 0.2
+
+
+def _spreads(sides: Sides, part: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Of the first and the second pair, (B, 2) each."""
+    if sides.spread is None:
+        return None, None
+    return sides.spread[part, :2], sides.spread[part, 2:]
+
+
+def _sum(products: list[tuple[Tensor, Tensor]], correlation: Tensor) -> tuple[Tensor, Tensor]:
     """The truncated series (B,), and relative bounds on what the cut in either index leaves out (B, 2)."""
-    degree = [torch.arange(t, dtype=torch.float64, device=batch.first.device) for t in terms]
-    powers = batch.correlation[:, :1, None] ** degree[0][:, None] * batch.correlation[:, 1:, None] ** degree[1]
-    left = (
-        _one_variable(activation, batch.first, terms[0])
-        if one_variable
-        else _two_variables(activation, batch.first, terms, nodes)
-    )
-    right = _two_variables(activation, batch.second, terms, nodes)
-    value = (left[0] * right[0] * powers).sum((1, 2))
-    reach = batch.correlation ** torch.tensor(terms, dtype=torch.float64, device=batch.first.device)
+    left, right = products
+    t1, t2 = (min(a, b) for a, b in zip(left[0].shape[1:], right[0].shape[1:], strict=True))
+    degree = [torch.arange(t, dtype=torch.float64, device=correlation.device) for t in (t1, t2)]
+    powers = correlation[:, :1, None] ** degree[0][:, None] * correlation[:, 1:, None] ** degree[1]
+    value = (left[0][:, :t1, :t2] * right[0][:, :t1, :t2] * powers).sum((1, 2))
+    reach = correlation ** torch.tensor([t1, t2], dtype=torch.float64, device=correlation.device)
     return value, (left[1] * right[1]).sqrt() * reach
 
 
@@ -157,12 +186,13 @@ def _shares(norm: Tensor, *kept: Tensor) -> Tensor:
 
 
 def _two_variables(
-    activation: Activation, loading: Tensor, terms: tuple[int, int], nodes: tuple[int, int]
+    activation: Activation, loading: Tensor, spread: Tensor | None, terms: tuple[int, int], nodes: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Coefficients (B, t1, t2) of f(z_1) f(z_2), and the shares of its norm left out."""
+    """Coefficients (B, t1, t2) of f(z_1) f(z_2), averaged over ``spread`` (B, 2), and shares of its norm left out."""
     device = str(loading.device)
     (u1, h1), (u2, h2) = (_axis(t, n, device) for t, n in zip(terms, nodes, strict=True))
-    values = activation(loading[:, :, 0, None, None] * u1[:, None] + loading[:, :, 1, None, None] * u2)
+    z = loading[:, :, 0, None, None] * u1[:, None] + loading[:, :, 1, None, None] * u2
+    values = activation(z) if spread is None else Smoothed(activation)(z, spread[:, :, None, None])
     product = values[:, 0] * values[:, 1]
     norm = ((product**2 @ h2[0]) * h1[0]).sum(-1)
     half = h1 @ product

@@ -1,0 +1,114 @@
+"""<s_1 s_2 s_3 s_4> of an activation with kinks or jumps: how each quadruple is cut into exact and smoothed parts.
+
+A collinear pair is a function of one variable and is integrated with panels cut at its kinks. Of the other variables a
+small share tau of the variance is averaged over, as large as the covariance allows without becoming indefinite; the
+grid's step follows it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from repflow.activation import Activation
+from repflow.expectation.canonical import PAIRINGS, arrange, least_correlated
+from repflow.expectation.kinked import COLLINEAR
+from repflow.expectation.pair_series import Sides, pair_series
+from repflow.expectation.single import hermite_coefficients, rule
+
+_TOL = 1e-6
+#: Steps in u, coarsest first. The share tau = (_RATIO step)^2 of the variances smooths a kink enough for each: what is
+#: left of the bare grid's error is exp(-2 pi^2 _RATIO^2) = 8e-4.
+_STEPS = (0.12, 0.06, 0.03)
+_RATIO = 0.6
+#: Where nothing can be smoothed.
+_BARE_STEP = 0.025
+#: Error of the bare grid for jumps along an axis, relative: as measured on the perceptron.
+_JUMP_ERROR = 4e-3
+
+
+def kinked_four_point(activation: Activation, covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and error estimates, shape (M,) each, for covariances (M, 4, 4) in any order."""
+    values, error = covariance.new_empty(len(covariance)), covariance.new_empty(len(covariance))
+    orders = (*PAIRINGS, *(order[2:] + order[:2] for order in PAIRINGS))
+    pairs = torch.stack([_collinear(covariance, order[0], order[1]) for order in orders])  # (6, M)
+    opposite = pairs[[3, 4, 5, 0, 1, 2]]
+    for single in ((True, True), (True, False), (False, False)):
+        fits = pairs & opposite if single[1] else pairs & ~opposite if single[0] else ~pairs
+        taken = (pairs & opposite).any(0)
+        members = taken if single[1] else ~taken & pairs.any(0) if single[0] else ~pairs.any(0)
+        chosen = torch.nonzero(members).ravel()
+        if not len(chosen):
+            continue
+        part = covariance[chosen]
+        if single[0]:
+            best = fits[:, chosen].long().argmax(0)
+            stacked = torch.stack([arrange(part, order) for order in orders])
+            part = stacked[best, torch.arange(len(best), device=best.device)]
+        else:
+            part = least_correlated(part)
+        if single[1] and bool(_collinear(part, 0, 2).all()):
+            values[chosen], error[chosen] = _one_dimension(activation, part), 0.0
+        else:
+            values[chosen], error[chosen] = _smoothed(activation, part, single)
+    return values, error
+
+
+def _collinear(covariance: Tensor, i: int, j: int) -> Tensor:
+    product = covariance[:, i, i] * covariance[:, j, j]
+    return product - covariance[:, i, j] ** 2 <= COLLINEAR * product
+
+
+def _smoothed(activation: Activation, covariance: Tensor, single: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
+    """The series, each quadruple at the coarsest step that its covariance allows."""
+    values, error = covariance.new_empty(len(covariance)), covariance.new_empty(len(covariance))
+    first = 2 * single[0] + 2 * single[1]
+    variance = covariance.diagonal(dim1=1, dim2=2)
+    room = _room(covariance, first) if first < 4 else torch.full_like(values, math.inf)
+    sharp = any(order < 2 for _, order in activation.breakpoints)
+    left = torch.ones(len(covariance), dtype=torch.bool, device=covariance.device)
+    for step in (*_STEPS, _BARE_STEP):
+        bare = step == _BARE_STEP or not sharp or first == 4
+        tau = 0.0 if bare else (_RATIO * step) ** 2
+        chosen = torch.nonzero(left & (room >= tau)).ravel()
+        left[chosen] = False
+        if not len(chosen):
+            continue
+        share = torch.full((4,), tau, dtype=torch.float64, device=covariance.device)
+        share[:first] = 0.0
+        averaged = share * variance[chosen]
+        sides = Sides(single, step, None if bare else averaged.sqrt().clamp(min=1e-150))
+        found, short = pair_series(activation, covariance[chosen] - torch.diag_embed(averaged), _TOL, sides)
+        if bare and not activation.continuous and first < 4:
+            short = short + _JUMP_ERROR
+        values[chosen], error[chosen] = found, short * found.abs()
+    return values, error
+
+
+def _room(covariance: Tensor, first: int) -> Tensor:
+    """The largest share of the variances from ``first`` on that can be taken out, the rest staying positive
+    semidefinite; (M,).
+    """
+    block = covariance[:, first:, first:]
+    if first:
+        # Given the collinear pair before it.
+        lead = covariance[:, 0, 0].clamp(min=1e-300)
+        block = block - covariance[:, first:, :1] * covariance[:, :1, first:] / lead[:, None, None]
+    root = covariance.diagonal(dim1=1, dim2=2)[:, first:].clamp(min=1e-300).sqrt()
+    scaled = block / root[:, :, None] / root[:, None, :]
+    return torch.linalg.eigvalsh(scaled)[:, 0].clamp(min=0.0) * (1 - 1e-9)
+
+
+def _one_dimension(activation: Activation, covariance: Tensor) -> Tensor:
+    """All four variables collinear: an integral over one of them, cut at every kink."""
+    sigma = covariance.diagonal(dim1=1, dim2=2).clamp(min=0.0).sqrt()
+    lead = sigma.argmax(1)
+    rows = torch.arange(len(lead), device=lead.device)
+    ratio = covariance[rows, lead] / covariance[rows, lead, lead].clamp(min=1e-300)[:, None]  # z_i = ratio_i z_lead
+    kinks = torch.tensor(activation.kinks, dtype=torch.float64, device=covariance.device)
+    safe = torch.where(ratio.abs() > 0, ratio, 1e-300)
+    quadrature = rule((kinks / safe[:, :, None]).flatten(1), covariance[rows, lead, lead])
+    product = activation(ratio[:, :, None] * quadrature.z[:, None, :]).prod(1)
+    return hermite_coefficients(quadrature, product, 1)[:, 0]
