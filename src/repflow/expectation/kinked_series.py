@@ -17,12 +17,15 @@ from repflow.expectation.canonical import PAIRINGS, arrange, least_correlated
 from repflow.expectation.kinked import COLLINEAR
 from repflow.expectation.pair_series import Sides, pair_series
 from repflow.expectation.single import hermite_coefficients, rule
+from repflow.expectation.smoothing import Smoothed
 
 _TOL = 1e-6
 #: Steps in u, coarsest first. The share tau = (_RATIO step)^2 of the variances smooths a kink enough for each: what is
 #: left of the bare grid's error is exp(-2 pi^2 _RATIO^2) = 8e-4.
-_STEPS = (0.12, 0.06, 0.03)
+_STEPS = (0.24, 0.12, 0.06, 0.03)
 _RATIO = 0.6
+#: Largest s, in z, for an activation that is curved between its kinks.
+_NARROW = 0.1
 #: Where nothing can be smoothed.
 _BARE_STEP = 0.025
 #: Error of the bare grid for jumps along an axis, relative: as measured on the perceptron.
@@ -67,12 +70,13 @@ def _smoothed(activation: Activation, covariance: Tensor, single: tuple[bool, bo
     first = 2 * single[0] + 2 * single[1]
     variance = covariance.diagonal(dim1=1, dim2=2)
     room = _room(covariance, first) if first < 4 else torch.full_like(values, math.inf)
-    sharp = any(order < 2 for _, order in activation.breakpoints)
+    # A curved activation is averaged by an expansion in s between its kinks: s stays small on the scale of its curves.
+    widest = variance.amax(1).sqrt() if Smoothed(activation).curved else torch.zeros_like(values)
     left = torch.ones(len(covariance), dtype=torch.bool, device=covariance.device)
     for step in (*_STEPS, _BARE_STEP):
-        bare = step == _BARE_STEP or not sharp or first == 4
+        bare = step == _BARE_STEP or first == 4
         tau = 0.0 if bare else (_RATIO * step) ** 2
-        chosen = torch.nonzero(left & (room >= tau)).ravel()
+        chosen = torch.nonzero(left & (room >= tau) & (tau**0.5 * widest <= _NARROW)).ravel()
         left[chosen] = False
         if not len(chosen):
             continue

@@ -30,6 +30,11 @@ class Smoothed:
         self._jumps = [activation.jumps(order) for order in range(4)]
         self._curved = [bool((activation.derivative(_PROBE, order).abs() > 1e-12).any()) for order in (2, 4)]
 
+    @property
+    def curved(self) -> bool:
+        """Whether f is anything but straight between its kinks: only then is s bounded from above."""
+        return any(self._curved)
+
     def __call__(self, z: Tensor, s: Tensor) -> Tensor:
         """Elementwise in z; s broadcasts against it and is positive."""
         activation, square = self._function, s * s
@@ -38,23 +43,22 @@ class Smoothed:
             value = value + 0.5 * square * activation.derivative(z, 2)
         if self._curved[1]:
             value = value + 0.125 * square * square * activation.derivative(z, 4)
-        points = {point for jumps in self._jumps for point, _ in jumps}
-        for point in points:
-            t = (z - point) / s
-            far = t.abs()
-            tail = 0.5 * torch.special.erfc(far / math.sqrt(2))  # Phi(-|t|)
-            density = torch.exp(-0.5 * far * far) / math.sqrt(2 * math.pi)
-            sign = torch.where(t > 0, -1.0, 1.0)
-            # What averaging adds to (z - c)^k/k!, k = 0 to 3, beyond the expansion above.
-            cube = far**3
-            shapes = (
-                sign * tail,
-                s * (density - far * tail),
-                sign * square * 0.5 * ((far * far + 1) * tail - far * density),
-                s * square * ((far * far + 2) * density - (cube + 3 * far) * tail) / 6,
-            )
-            for jumps, shape in zip(self._jumps, shapes, strict=True):
-                for place, size in jumps:
-                    if place == point:
-                        value = value + size * shape
+        for order, jumps in enumerate(self._jumps):
+            for point, size in jumps:
+                value = value + size * _excess(order, (z - point) / s, s)
         return value
+
+
+def _excess(order: int, t: Tensor, s: Tensor) -> Tensor:
+    """What averaging adds to (z - c)^k/k! for z > c, beyond the heat expansion, at t = (z - c)/s."""
+    far = t.abs()
+    tail = 0.5 * torch.special.erfc(far * math.sqrt(0.5))  # Phi(-|t|)
+    if order == 0:
+        return torch.where(t > 0, -tail, tail)
+    density = torch.exp(-0.5 * far * far) / math.sqrt(2 * math.pi)
+    if order == 1:
+        return s * (density - far * tail)
+    if order == 2:
+        half = 0.5 * ((far * far + 1) * tail - far * density)
+        return s * s * torch.where(t > 0, -half, half)
+    return s**3 * ((far * far + 2) * density - (far**3 + 3 * far) * tail) / 6
