@@ -305,7 +305,7 @@ def four(name, covariance, check=1e-7):
     f, kinks = ACTIVATIONS[name] if isinstance(name, str) else name
     bound = max(bound4(f, kinks, np.diag(covariance)), 1e-300)
     difference = math.inf
-    for coarse, fine in ((4, 6), (7, 10)) if kinks else ((0.5, 0.4), (0.35, 0.28), (0.2, 0.16)):
+    for coarse, fine in ((4, 6), (7, 10), (14, 18)) if kinks else ((0.5, 0.4), (0.35, 0.28), (0.2, 0.16)):
         values = [
             Nested(f, kinks, covariance, size if kinks else 0, None if kinks else size).value()
             for size in (coarse, fine)
