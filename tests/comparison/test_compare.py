@@ -58,7 +58,7 @@ def test_one_width_tolerance_is_r_times_the_size_of_the_last_order_kept(pairs):
 
 
 def test_a_component_that_is_small_by_accident_is_not_held_to_its_own_size(pairs):
-    """V_0011 at second order has terms in V_0101^2: its tolerance follows the larger components."""
+    """V_0011 at second order has a term in V_0101: its tolerance follows the larger components."""
     entry = compare(*pairs[0]).at(3, "kernel_covariance")
     place = {tuple(index): number for number, index in enumerate(entry.index.tolist())}
     kept = np.abs(entry.theory)

@@ -135,7 +135,7 @@ def _one_width(flow: FlowLike, ensemble: Ensemble, layer: int, name: str) -> Com
 def _size(kept: Array, index: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
     """Size of the last order kept, by components: the larger of its own and of its diagonal components' geometric mean.
 
-    Orders mix components. The second order of V_0011, say, has terms in V_0101^2, so that a component that happens to
+    Orders mix components. The second order of V_0011, say, has a term in V_0101, so that a component that happens to
     be small at first order is not small at the next.
     """
     half = index.shape[1] // 2

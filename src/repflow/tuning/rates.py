@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -110,13 +111,14 @@ def rates(
     widths = network.widths
     width = widths[-2] if network.depth > 1 else 1
     changes = hidden_changes(kernels, [w for w, _ in lambdas], [b for _, b in lambdas], errors, widths)
-    kappa_one = loss.gradient * sum(changes)
+    kappa_one = loss.gradient * feature_change(changes)
     edge = 2.0 / loss.curvature
     if scaling is None:
         scaling = _scaling(kappa_one / loss.gradient, width)
     kappa = kappa_one * width ** (0.5 * (scaling - 1))
     best = constants.KAPPA_SGD / kappa if kappa > 0 else math.inf
-    rate, binding = (best, "features") if best <= edge else (edge, "stability")
+    bound = constants.EDGE_LIMIT * edge
+    rate, binding = (best, "features") if best <= bound else (bound, "stability")
     if kappa == 0:  # no hidden layer: half the edge damps the stiffest direction at once
         rate, binding = 0.5 * edge, "stability"
     # What the outputs have to reach: the errors at f = 0 for the squared error; of order one for the logits of cross-entropy.
@@ -153,6 +155,16 @@ def rates(
             else None
         )
     return Rates(tuple(weights), tuple(biases), scaling, kappa * rate, edge / rate, binding)
+
+
+def feature_change(changes: list[float]) -> float:
+    """kappa: the root of the sum over hidden layers of the squared total change, that of the layer and all below it.
+
+        kappa^2 = sum_{l=1}^{L-1} (sum_{k<=l} kappa_k)^2,        kappa_k = rms(dz^(k))/rms(z^(k)) by layer k's own parameters
+
+    At criticality a change of layer k reaches layer l at its relative size, and the changes of one step are coherent.
+    """
+    return math.sqrt(sum(total**2 for total in accumulate(changes)))
 
 
 def _place(number: int, depth: int) -> str:
