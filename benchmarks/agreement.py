@@ -145,10 +145,10 @@ def main() -> None:
         options.networks = 4_000
     options.out.mkdir(parents=True, exist_ok=True)
     results = []
-    for case in chosen:
+    for number, case in enumerate(chosen):
         path = options.out / f"{case.name}_{options.networks}.json"
         if not path.exists():
-            atomic_write_text(path, json.dumps(run(case, options.networks, options.seed), indent=1))
+            atomic_write_text(path, json.dumps(run(case, options.networks, options.seed + 10 * number), indent=1))
         result = json.loads(path.read_text())
         results.append(result)
         state = ("agrees" if result["agrees"] else "DISAGREES") if result["trusted"] else "not trusted"

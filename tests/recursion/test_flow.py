@@ -210,13 +210,10 @@ def test_zero_inputs_have_no_kurtosis(network):
 
 def test_large_variances_of_every_registered_activation_stay_finite(network):
     """K_aa = 20: nodes reach |z| = 54, where a derivative may be inf - inf."""
-    x = np.array([[4.0, 5.0], [-3.0, 2.0], [0.1, 0.2]])
+    x = np.array([[4.0, 5.0], [-3.0, 2.0]])
     for name in rf.activation_names():
         if name == "monomial":
             continue
-        net = network((2, 5, 4), name, 1.0)
-        last = flow(net, x, tangent=True)[-1]
-        for tensor in (last.kernel, last.vertex, last.kernel_correction, last.ntk):
-            assert bool(torch.isfinite(tensor).all()), name
-        deeper = flow(network((2, 5, 5, 4), name, 1.0), x)[-1]
-        assert bool(torch.isfinite(deeper.kernel_correction).all()), name
+        for layer in flow(network((2, 5, 5, 4), name, 1.0), x, tangent=True):
+            for tensor in (layer.kernel, layer.vertex, layer.kernel_correction, layer.ntk):
+                assert bool(torch.isfinite(tensor).all()), name
