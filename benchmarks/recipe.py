@@ -1,12 +1,14 @@
-"""Does lr = 1.0 need no sweep? Loss at lr = 1.0 and over octaves around it, over depth, width, activation and optimiser.
+"""Does lr = 1.0 need no sweep? Loss at lr = 1.0 and over octaves around it, over depth, width, activation and
+optimiser.
 
-    python benchmarks/recipe.py --out recipe/                    # the twelve cells, SGD and Adam; stored cell by cell, resumable
-    python benchmarks/recipe.py --out recipe/ --extra            # also batches, cross-entropy, momentum, a second data set
-    python benchmarks/recipe.py --out recipe/ --only relu-10x64 --optimizers sgd
+    python benchmarks/recipe.py --out recipe/                    # the twelve cells, SGD and Adam; stored cell by cell,
+    resumable python benchmarks/recipe.py --out recipe/ --extra            # also batches, cross-entropy, momentum, a
+    second data set python benchmarks/recipe.py --out recipe/ --only relu-10x64 --optimizers sgd
 
-The rivals' column is the best of PyTorch's default, He, mup, mup + He (bases 16, 64) and AnyInit, each after its own sweep over powers
-of two: QUOTED from trials of the same protocol (one to three seeds), not measured here. ``ratio`` is the loss at lr = 1.0 over it.
-A stored cell is run again where the constants of ``repflow.tuning.constants`` have changed since.
+The rivals' column is the best of PyTorch's default, He, mup, mup + He (bases 16, 64) and AnyInit, each after its own
+sweep over powers of two: QUOTED from trials of the same protocol (one to three seeds), not measured here. ``ratio`` is
+the loss at lr = 1.0 over it. A stored cell is run again where the constants of ``repflow.tuning.constants`` have
+changed since.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from training import Cell, Setting, plan_of, prepare, train
 
 from repflow.results import atomic_write_text
 from repflow.tuning import constants
-from training import Cell, Setting, plan_of, prepare, train
 
 SHAPES = ((3, 64), (10, 64), (10, 256), (30, 64))
 CELLS = tuple(Cell(activation, *shape) for activation in ("tanh", "relu", "gelu") for shape in SHAPES)
@@ -35,7 +37,9 @@ RIVALS = {
         zip(CELLS, (0.050, 0.028, 0.019, 0.103, 0.029, 0.157, 0.0095, 0.320, 0.041, 0.0166, 0.0070, 0.386), strict=True)
     ),
     "adam": dict(
-        zip(CELLS, (0.0105, 0.0046, 0.0023, 0.0102, 0.0068, 0.0159, 0.0015, 0.034, 0.0029, 0.0060, 0.0005), strict=False)
+        zip(
+            CELLS, (0.0105, 0.0046, 0.0023, 0.0102, 0.0068, 0.0159, 0.0015, 0.034, 0.0029, 0.0060, 0.0005), strict=False
+        )
     ),
 }
 
@@ -98,7 +102,10 @@ def line(record: dict[str, Any], rival: float | None) -> str:
     return text + (f" {rival:8.4f} {one / rival:6.2f} {best / rival:6.2f}" if rival else "")
 
 
-HEADER = f"{'cell':18} {'setting':28} {'s':>5} {'kappa':>6} {'edge':>7} {'r_L':>5} {'lr = 1':>8} {'best':>8}  at    {'rival':>8}  ratio  swept"
+HEADER = (
+    f"{'cell':18} {'setting':28} {'s':>5} {'kappa':>6} {'edge':>7} {'r_L':>5}"
+    + f" {'lr = 1':>8} {'best':>8}  at    {'rival':>8}  ratio  swept"
+)
 
 
 def main() -> None:
@@ -120,7 +127,10 @@ def main() -> None:
             done[cell, setting] = record
     left = [pair for pair in work if pair not in done]
     planned = sum(cost(*pair, len(OCTAVES) * SEEDS) for pair in left)
-    print(f"{len(done)} cells stored, {len(left)} to run: about {planned / 60:.0f} minutes on one core\n{HEADER}", flush=True)
+    print(
+        f"{len(done)} cells stored, {len(left)} to run: about {planned / 60:.0f} minutes on one core\n{HEADER}",
+        flush=True,
+    )
     ratios: dict[str, list[float]] = {}
     for pair in work:
         cell, setting = pair
@@ -133,7 +143,10 @@ def main() -> None:
             ratios.setdefault(setting.optimizer, []).append(summary(done[pair])[0] / rival)
     for optimizer, found in ratios.items():
         mean = math.exp(sum(map(math.log, found)) / len(found))
-        print(f"{optimizer}: geometric mean of the ratio at lr = 1.0 over {len(found)} cells {mean:.3f}, largest {max(found):.2f}")
+        print(
+            f"{optimizer}: geometric mean of the ratio at lr = 1.0 over {len(found)} cells {mean:.3f}, "
+            f"largest {max(found):.2f}"
+        )
 
 
 if __name__ == "__main__":

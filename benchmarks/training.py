@@ -1,15 +1,17 @@
 """Many small trainings at once: every rate and seed of a cell by batched matrix products.
 
-    python benchmarks/training.py          # the check that this is the library's own optimiser loop, and the time against it
+    python benchmarks/training.py          # the check that this is the library's own optimiser loop, and the time
+    against it
 
-A *cell* is an activation, H hidden layers of one width, and a data set; a *run* is one network of it with its own seed and rates.
-All runs of a cell share the shapes, so that a layer of all of them is one ``baddbmm``. Float32, one generator a run for the order
-of the data.
+A *cell* is an activation, H hidden layers of one width, and a data set; a *run* is one network of it with its own seed
+and rates. All runs of a cell share the shapes, so that a layer of all of them is one ``baddbmm``. Float32, one
+generator a run for the order of the data.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -45,7 +47,7 @@ class Cell:
         x, y = dataset(self.data)
         widths = [x.shape[1], *[self.width] * self.hidden]
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+        for n_in, n_out in itertools.pairwise(widths):
             layers += [nn.Linear(n_in, n_out), ACTIVATIONS[self.activation]()]
         return nn.Sequential(*layers, nn.Linear(widths[-1], int(y.max()) + 1))
 
@@ -201,7 +203,8 @@ def train_plainly(cell: Cell, setting: Setting, plan: Plan, lr: float, seed: int
 def check(steps: int = 20) -> float:
     """Largest relative difference between the batched trainer and torch.optim, over optimisers and losses.
 
-    Short runs at moderate rates: above the edge of stability rounding errors grow with every step, and any two loops part.
+    Short runs at moderate rates: above the edge of stability rounding errors grow with every step, and any two loops
+    part.
     """
     cell = Cell("tanh", 3, 64)
     worst = 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 def model_of(widths: tuple[int, ...], activation: type[nn.Module], bias: bool = True) -> nn.Sequential:
     """Linear layers with the activation between them, in float64."""
     parts: list[nn.Module] = []
-    for a, b in zip(widths[:-1], widths[1:], strict=True):
+    for a, b in itertools.pairwise(widths):
         parts += [nn.Linear(a, b, bias=bias), activation()]
     return nn.Sequential(*parts[:-1]).double()
 
@@ -62,9 +64,7 @@ def rates_of(plan, model: nn.Sequential) -> list[tuple[float, float]]:
 
 def sharpness(plan, model: nn.Sequential, x: Tensor) -> float:
     """Largest eigenvalue of the Gauss-Newton matrix of (1/2B) sum |f - y|^2 in the units of the groups' rates."""
-    total = sum(
-        w * a + b * c for (a, c), (w, b) in zip(ntk_parts(model, x), rates_of(plan, model), strict=True)
-    )
+    total = sum(w * a + b * c for (a, c), (w, b) in zip(ntk_parts(model, x), rates_of(plan, model), strict=True))
     return float(torch.linalg.eigvalsh(total)[-1]) / len(x)
 
 

@@ -6,10 +6,10 @@ output (odd or even), where the slow figures below are taken. Further away: see 
 
 import pytest
 import torch
+from tests.tuning.simulate import first_rise, model_of, rises
 from torch import nn
 
 import repflow as rf
-from tests.tuning.simulate import first_rise, model_of, rises
 
 
 def odd_or_even(digits):
@@ -22,7 +22,9 @@ def rise_over_edge(activation, width, x, y, seeds):
     plan = rf.tune(model, x, y, scaling=0.0)
     edge = plan.max_learning_rate()
     found = [
-        first_rise(plan, lambda seed=seed: plan.initialize_(model, torch.Generator().manual_seed(seed)), x, y, 0.8 * edge)
+        first_rise(
+            plan, lambda seed=seed: plan.initialize_(model, torch.Generator().manual_seed(seed)), x, y, 0.8 * edge
+        )
         for seed in range(seeds)
     ]
     return sum(found) / seeds / edge

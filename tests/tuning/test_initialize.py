@@ -78,7 +78,9 @@ def test_tied_parameters_are_drawn_once_and_stay_tied(model, x):
     assert all(value is None for name, value in tied.items() if name != "4.weight")
     plan.initialize_(model, torch.Generator().manual_seed(0))
     assert model[4].weight is model[2].weight
-    untied = nn.Sequential(*[nn.Linear(p.in_features, p.out_features) if isinstance(p, nn.Linear) else p for p in model])
+    untied = nn.Sequential(
+        *[nn.Linear(p.in_features, p.out_features) if isinstance(p, nn.Linear) else p for p in model]
+    )
     rf.tune(untied, x).initialize_(untied, torch.Generator().manual_seed(0))
     assert torch.equal(model[2].weight, untied[2].weight)
     assert torch.equal(model[4].bias * 0, untied[4].bias)  # the draws before it are the same: tanh's C_b is 0
@@ -120,7 +122,9 @@ def test_other_number_formats_and_a_model_without_data(model, x):
 
 def test_another_model_is_refused_before_anything_is_written(model, x):
     plan = rf.tune(model, x)
-    wider = nn.Sequential(nn.Linear(6, 40), nn.Tanh(), nn.Linear(40, 40), nn.Tanh(), nn.Linear(40, 40), nn.Tanh(), nn.Linear(40, 4))
+    wider = nn.Sequential(
+        nn.Linear(6, 40), nn.Tanh(), nn.Linear(40, 40), nn.Tanh(), nn.Linear(40, 40), nn.Tanh(), nn.Linear(40, 4)
+    )
     before = weights(wider)
     with pytest.raises(ValueError, match=r"'6.weight' has shape \(4, 40\), the plan was made for \(3, 40\)"):
         plan.initialize_(wider)
@@ -134,7 +138,9 @@ def test_another_model_is_refused_before_anything_is_written(model, x):
 
 
 def test_layers_without_biases_hold_the_size_of_the_kernel(x):
-    model = nn.Sequential(nn.Linear(6, 50, bias=False), nn.GELU(), nn.Linear(50, 50, bias=False), nn.GELU(), nn.Linear(50, 2, bias=False))
+    model = nn.Sequential(
+        nn.Linear(6, 50, bias=False), nn.GELU(), nn.Linear(50, 50, bias=False), nn.GELU(), nn.Linear(50, 2, bias=False)
+    )
     plan = rf.tune(model, x, scaling=0.0)
     sizes = [float(layer.kernel.diagonal().mean()) for layer in rf.flow(plan.network, x, order=0)]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.05)

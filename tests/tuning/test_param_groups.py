@@ -83,7 +83,9 @@ def test_eps_follows_the_predicted_gradients(plan, model):
 
 
 def test_equal_settings_share_a_group():
-    model = nn.Sequential(nn.Linear(6, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 3))
+    model = nn.Sequential(
+        nn.Linear(6, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 3)
+    )
     groups = rf.tune(model, torch.eye(6)).param_groups(model)
     settings = [tuple(sorted((k, v) for k, v in group.items() if k != "params")) for group in groups]
     assert len(set(settings)) == len(settings)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.tuning.simulate import model_of
 from torch import nn
 
 import repflow as rf
-from tests.tuning.simulate import model_of
+from repflow.tuning import constants
 
 
 @pytest.fixture
@@ -46,16 +47,23 @@ def absolute_edge(model, plan):
 
 
 def test_the_losses_differ_by_their_curvature(model, x):
-    edges = {loss: absolute_edge(model, rf.tune(model, x, loss=loss, scaling=0.5)) for loss in ("mse", "mse_mean", "cross_entropy")}
+    edges = {
+        loss: absolute_edge(model, rf.tune(model, x, loss=loss, scaling=0.5))
+        for loss in ("mse", "mse_mean", "cross_entropy")
+    }
     # nn.MSELoss averages over the 3 outputs and has no 1/2; cross-entropy's curvature at uniform probabilities is 1/3.
     assert edges["mse_mean"] == pytest.approx(1.5 * edges["mse"])
     assert edges["cross_entropy"] == pytest.approx(3 * edges["mse"])
 
 
-def test_lr_one_is_below_the_edge_and_the_table_says_which_limit_binds(model, x):
+def test_lr_one_is_within_its_limits_and_the_table_says_which_one_binds(model, x):
     for scaling in (None, 0.0, 1.0):
         plan = rf.tune(model, x, scaling=scaling)
-        assert plan.max_learning_rate() >= 1 - 1e-12
+        assert plan.max_learning_rate() >= 1 / constants.EDGE_LIMIT - 1e-12
+        assert plan.kappa <= constants.KAPPA_SGD * (1 + 1e-12)
+        limits = (plan.kappa / constants.KAPPA_SGD, 1 / plan.max_learning_rate() / constants.EDGE_LIMIT)
+        assert max(limits) == pytest.approx(1)
+        assert limits[plan.binding == "stability"] == pytest.approx(1)
         assert plan.binding in ("features", "stability")
         assert ("feature change" if plan.binding == "features" else "edge of stability") in plan.table()
 
@@ -72,7 +80,11 @@ def test_seeds_needed(plan):
     assert many == max(2, math.ceil(2 * (1.959964 + 0.841621) ** 2 * (plan.fluctuation / 0.05) ** 2))
     assert plan.seeds_needed(0.05, power=0.99) > many
     assert plan.seeds_needed(1e9) == 2
-    for options, name in (({"effect": 0}, "effect"), ({"effect": 1, "power": 1}, "power"), ({"effect": 1, "significance": 0}, "significance")):
+    for options, name in (
+        ({"effect": 0}, "effect"),
+        ({"effect": 1, "power": 1}, "power"),
+        ({"effect": 1, "significance": 0}, "significance"),
+    ):
         with pytest.raises(ValueError, match=name):
             plan.seeds_needed(**options)
 
@@ -170,7 +182,9 @@ def test_json_and_files_return_the_same_plan(plan, model, tmp_path):
     for path in ("plan.json", "plan.zarr"):
         assert rf.load(plan.save(tmp_path / path)).to_json() == plan.to_json()
     for optimizer in ("sgd", "adam", "adamw"):
-        assert same_groups(again.param_groups(model, optimizer=optimizer), plan.param_groups(model, optimizer=optimizer))
+        assert same_groups(
+            again.param_groups(model, optimizer=optimizer), plan.param_groups(model, optimizer=optimizer)
+        )
 
 
 PROGRAM = """
@@ -202,7 +216,12 @@ print(float(sum(p.double().abs().sum() for p in model.parameters())))
 def test_applied_in_a_fresh_process_it_gives_the_same(tmp_path):
     """Also with an activation that no import path reaches: the groups and the draws do not need it."""
     path = str(tmp_path / "plan.json")
-    runs = [subprocess.run([sys.executable, "-c", PROGRAM, mode, path], capture_output=True, text=True, timeout=120, check=False) for mode in ("make", "use")]
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, mode, path], capture_output=True, text=True, timeout=120, check=False
+        )
+        for mode in ("make", "use")
+    ]
     assert [run.returncode for run in runs] == [0, 0], runs[-1].stderr
     assert runs[0].stdout == runs[1].stdout
     assert runs[0].stdout.count("'lr'") >= 6

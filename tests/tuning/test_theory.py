@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
+from tests.tuning.simulate import half_square, linears, model_of, ntk_parts, own_changes, rates_of, sharpness
 from torch import nn
 
 import repflow as rf
 from repflow.tuning.fluctuation import relative_variance
 from repflow.tuning.tangent import gradient_sizes, hidden_changes, layer_kernels
-from tests.tuning.simulate import half_square, linears, model_of, ntk_parts, own_changes, rates_of, sharpness
 
 
 def generator(seed):
@@ -60,12 +60,18 @@ def test_each_group_of_a_real_network(activation, digits):
     sums = None
     for seed in range(10):
         plan.initialize_(model, generator(seed))
-        found = [[p.reshape(16, 4, 16, 4).diagonal(dim1=1, dim2=3).mean(-1) for p in pair] for pair in ntk_parts(model, x)]
-        sums = found if sums is None else [[a + b for a, b in zip(s, f, strict=True)] for s, f in zip(sums, found, strict=True)]
+        found = [
+            [p.reshape(16, 4, 16, 4).diagonal(dim1=1, dim2=3).mean(-1) for p in pair] for pair in ntk_parts(model, x)
+        ]
+        sums = (
+            found
+            if sums is None
+            else [[a + b for a, b in zip(s, f, strict=True)] for s, f in zip(sums, found, strict=True)]
+        )
     widths = (64, 300, 300)
     for (weights, biases), part, n_in in zip(sums, layer_kernels(plan.network, x), widths, strict=True):
         for measured, predicted in ((weights / 10 / n_in, part.weights), (biases / 10, part.biases)):
-            assert float((measured - predicted).norm() / predicted.norm()) < 0.06
+            assert float((measured - predicted).norm() / predicted.norm()) < 0.1
 
 
 def first_step(plan, model, x, y):
@@ -103,15 +109,16 @@ def test_first_step_and_gradients_of_real_networks(activation, hidden, width, sc
     assert torch.allclose(found, torch.tensor(gradients, dtype=torch.float64), rtol=0.15)
 
 
-def test_kappa_of_the_plan_is_the_sum_of_the_changes(digits):
-    """Maximal update, where f is small beside y: kappa holds the labels alone."""
+def test_kappa_of_the_plan_adds_up_the_changes(digits):
+    """At s = 1, where f is small beside y, since kappa holds the labels alone: each layer's change with those below it."""
     x, y = digits
     model = model_of((64, 256, 256, 256, 10), nn.Tanh)
     plan = rf.tune(model, x, y, scaling=1.0)
     totals = []
     for seed in range(20):
         plan.initialize_(model, generator(seed))
-        totals.append(sum(own_changes(plan, model, x, y)))
+        changes = torch.tensor(own_changes(plan, model, x, y), dtype=torch.float64)
+        totals.append(float(changes.cumsum(0).norm()))
     assert sum(totals) / 20 == pytest.approx(plan.kappa, rel=0.1)
 
 

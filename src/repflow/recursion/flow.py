@@ -347,6 +347,7 @@ def flow(
             state = next_layer(state, layers[number], activation, layers[number - 1].n_in)
             if not activation.registered:
                 state.error = max(state.error, quadrature_error(activation, found[-1].kernel.diagonal()))
+            _check_finite(state, number + 1, activation.name)
             found.append(_layer(number + 1, network, state))
             advance(number + 1)
     if state.error > ERROR_LIMIT:
@@ -356,6 +357,16 @@ def flow(
             stacklevel=2,
         )
     return Flow(network, inputs, tuple(found), order, state.error)
+
+
+def _check_finite(state: State, number: int, name: str) -> None:
+    """Raise ValueError where a layer's statistics overflowed, or the activation has no finite derivative."""
+    for what, tensor in (("kernel", state.kernel), ("vertex", state.vertex), ("kernel correction", state.correction)):
+        if tensor is not None and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(
+                f"the {what} of layer {number} is not finite: signals overflow (smaller C_W or fewer layers), or the "
+                f"activation {name!r} or one of its derivatives is not finite where they reach"
+            )
 
 
 def _layer(index: int, network: LayerMaps, state: State) -> FlowLayer:

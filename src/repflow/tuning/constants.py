@@ -10,7 +10,8 @@ KAPPA_ADAM = 3.0
 EDGE_SHARE = 0.25
 #: The predicted rate is at most this many times the edge of stability.
 EDGE_LIMIT = 1.5
-#: Biases' share of the tangent kernel's largest eigenvalue relative to weights' (SGD): they feed the constant mode, which learns nothing.
+#: Biases' share of the tangent kernel's largest eigenvalue relative to weights' (SGD): they feed the constant mode,
+#: which learns nothing.
 BIAS_SHARE = 1 / 64
 #: Biases' step relative to weights' (Adam).
 BIAS_STEP = 1 / 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -122,15 +123,17 @@ def _entry(
         gradient=rate.gradient,
         trace=rate.trace,
         eigenvalue=rate.eigenvalue,
-        set_by=_reason(kind, found) if parameter.requires_grad else "frozen",
+        set_by=_reason(kind, place, found) if parameter.requires_grad else "frozen",
         trainable=parameter.requires_grad,
     )
 
 
-def _reason(kind: str, found: Rates) -> str:
+def _reason(kind: str, place: str, found: Rates) -> str:
+    """What set a group's SGD rate: its share of the largest eigenvalue, and the limit on all."""
     limit = "feature change" if found.binding == "features" else "edge of stability"
-    share = "equal share of top eigenvalue" if kind == "weight" else f"{constants.BIAS_SHARE:.3g} of a weight's share"
-    return f"{share}; {limit}"
+    shares = {"head": constants.HEAD_SHARE, "input": constants.INPUT_SHARE, "hidden": 1.0}
+    share = Fraction(constants.BIAS_SHARE if kind == "bias" else shares[place]).limit_denominator(10_000)
+    return f"{limit}; share {share}"
 
 
 def _merged(uses: list[ParameterPlan]) -> ParameterPlan:

@@ -1,13 +1,15 @@
 """Learning-rate factors of every parameter group, and the scaling s, from theory alone.
 
-Gradient descent. Groups share the tangent kernel's largest eigenvalue equally, biases a smaller part (constants.BIAS_SHARE), since they and
-what has grown alike feed the constant mode, which sets the largest stable rate and learns nothing. Two limits bound the rate: the edge of
-stability, 2 over the sharpness, and the change of the hidden features in one step, kappa, which is best near constants.KAPPA_SGD whatever depth
-and width. The scaling s in [0, 1] (Yaida 2210.04909; s = 0 the tangent limit, s = 1 maximal update) is the one for which the two meet with
+Gradient descent. Groups share the tangent kernel's largest eigenvalue equally, biases a smaller part
+(constants.BIAS_SHARE), since they and what has grown alike feed the constant mode, which sets the largest stable rate
+and learns nothing. Two limits bound the rate: the edge of stability, 2 over the sharpness, and the change of the
+hidden features in one step, kappa, which is best near constants.KAPPA_SGD whatever depth and width. The scaling s in
+[0, 1] (Yaida 2210.04909; s = 0 the tangent limit, s = 1 maximal update) is the one for which the two meet with
 constants.EDGE_SHARE to spare.
 
-Adam. A step of a parameter is its sign times the rate, so the coherent change of a layer's preactivations by its weights is
-rate n_in rms(s): the rate that makes it kappa/L of the preactivation's size, for each layer; for the head kappa/L in absolute size.
+Adam. A step of a parameter is its sign times the rate, so the coherent change of a layer's preactivations by its
+weights is rate n_in rms(s): the rate that makes it kappa/L of the preactivation's size, for each layer; for the head
+kappa/L in absolute size.
 """
 
 from __future__ import annotations
@@ -121,7 +123,8 @@ def rates(
     rate, binding = (best, "features") if best <= bound else (bound, "stability")
     if kappa == 0:  # no hidden layer: half the edge damps the stiffest direction at once
         rate, binding = 0.5 * edge, "stability"
-    # What the outputs have to reach: the errors at f = 0 for the squared error; of order one for the logits of cross-entropy.
+    # What the outputs have to reach: the errors at f = 0 for the squared error; of order one for the logits of cross-
+    # entropy.
     target = math.sqrt(float(errors.diagonal().mean()) / widths[-1])
     gradients = gradient_sizes(kernels, errors, widths, scaling)
     trace = float(total.trace())
@@ -160,7 +163,8 @@ def rates(
 def feature_change(changes: list[float]) -> float:
     """kappa: the root of the sum over hidden layers of the squared total change, that of the layer and all below it.
 
-        kappa^2 = sum_{l=1}^{L-1} (sum_{k<=l} kappa_k)^2,        kappa_k = rms(dz^(k))/rms(z^(k)) by layer k's own parameters
+        kappa^2 = sum_{l=1}^{L-1} (sum_{k<=l} kappa_k)^2,        kappa_k = rms(dz^(k))/rms(z^(k)) by layer k's own
+        parameters
 
     At criticality a change of layer k reaches layer l at its relative size, and the changes of one step are coherent.
     """
@@ -191,7 +195,7 @@ def _scaling(kappa_one: float, width: int) -> float:
 
 
 def _adam(network: Network, kernels: list[LayerKernels], number: int, target: float) -> tuple[float, float]:
-    """Adam's rates of a layer's weights and biases at lr = 1.0; ``target`` is the size that the outputs have to reach."""
+    """Adam's rates of a layer's weights and biases at lr = 1.0; ``target`` is the size the outputs have to reach."""
     layer = kernels[number]
     place = _place(number, network.depth)
     share = constants.KAPPA_ADAM / network.depth
