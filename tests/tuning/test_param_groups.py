@@ -101,7 +101,7 @@ def test_momentum(plan, model):
     plain = by_parameter(plan.param_groups(model), "lr")
     groups = plan.param_groups(model, momentum=0.9)
     assert {group["momentum"] for group in groups} == {0.9}
-    assert by_parameter(groups, "lr") == pytest.approx({key: 0.1 * rate for key, rate in plain.items()})
+    assert by_parameter(groups, "lr") == pytest.approx({key: 0.1**0.5 * rate for key, rate in plain.items()})
     assert torch.optim.SGD(groups).param_groups[0]["momentum"] == 0.9
     assert "momentum" not in plan.param_groups(model)[0]
 

@@ -24,8 +24,8 @@ def plan(model, x):
 def test_max_learning_rate_with_momentum(plan):
     edge = plan.max_learning_rate()
     assert edge == plan.max_learning_rate(optimizer=torch.optim.SGD) > 0
-    # Heavy ball is stable to 2 (1 + m)/sharpness, and its lr is in units of 1 - m times the rate.
-    assert plan.max_learning_rate(momentum=0.9) == pytest.approx(edge * 1.9 / 0.1)
+    # Heavy ball is stable to 2 (1 + m)/sharpness, and its lr is in units of sqrt(1 - m) times the rate.
+    assert plan.max_learning_rate(momentum=0.9) == pytest.approx(edge * 1.9 / 0.1**0.5)
 
 
 def test_max_learning_rate_is_not_derived_for_adam_and_the_notes_say_why(plan):

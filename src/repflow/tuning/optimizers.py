@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from repflow.tuning import constants
+
 
 @dataclass(frozen=True)
 class Family:
@@ -17,6 +19,13 @@ class Family:
 
 
 _FAMILIES = {"sgd": Family("sgd", False), "adam": Family("adam", True), "adamw": Family("adamw", True)}
+
+
+def momentum_factor(momentum: float) -> float:
+    """Rate with momentum m over the rate without: (1 - m)^p between that of the first step, p = 0, and that of the
+    steps that momentum adds up, p = 1.
+    """
+    return (1 - momentum) ** constants.MOMENTUM_POWER
 
 
 def family_of(optimizer: Any, momentum: float = 0.0) -> Family:

@@ -40,7 +40,8 @@ class ParameterPlan:
     trace, eigenvalue
         Share of the tangent kernel's trace, and of the sum over groups of the largest eigenvalues.
     set_by
-        What set the rate of SGD, in words.
+        What set the rates, in words: the limit of SGD and the group's share; the relative change of the layer by a
+        step of Adam.
     trainable
         Whether it required a gradient when tuned.
     tied_to
@@ -123,17 +124,19 @@ def _entry(
         gradient=rate.gradient,
         trace=rate.trace,
         eigenvalue=rate.eigenvalue,
-        set_by=_reason(kind, place, found) if parameter.requires_grad else "frozen",
+        set_by=_reason(kind, place, found, rate.step) if parameter.requires_grad else "frozen",
         trainable=parameter.requires_grad,
     )
 
 
-def _reason(kind: str, place: str, found: Rates) -> str:
-    """What set a group's SGD rate: its share of the largest eigenvalue, and the limit on all."""
+def _reason(kind: str, place: str, found: Rates, step: float) -> str:
+    """What set a group's rates: under SGD its share of the largest eigenvalue and the limit on all, under Adam its
+    step.
+    """
     limit = "feature change" if found.binding == "features" else "edge of stability"
-    shares = {"head": constants.HEAD_SHARE, "input": constants.INPUT_SHARE, "hidden": 1.0}
-    share = Fraction(constants.BIAS_SHARE if kind == "bias" else shares[place]).limit_denominator(10_000)
-    return f"{limit}; share {share}"
+    weights = constants.HEAD_SHARE if place == "head" else 1.0
+    share = Fraction(constants.BIAS_SHARE if kind == "bias" else weights).limit_denominator(10_000)
+    return f"{limit}, share {share}; Adam: step {step:.2g}"
 
 
 def _merged(uses: list[ParameterPlan]) -> ParameterPlan:

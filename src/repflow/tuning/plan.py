@@ -15,7 +15,7 @@ from repflow.activation import ActivationLike
 from repflow.network import Network
 from repflow.results import Payload, Result, result_schema
 from repflow.tuning import table as tables
-from repflow.tuning.optimizers import Family, family_of
+from repflow.tuning.optimizers import Family, family_of, momentum_factor
 from repflow.tuning.parameters import OTHER, ParameterPlan, check_model, draw
 
 #: r_L up to which order 1 describes the fluctuations, and beyond which networks are chaotic between seeds.
@@ -63,7 +63,8 @@ class Plan(Result):
     loss
         The loss that the rates are for.
     kappa
-        Predicted relative change of the hidden features in the first step at lr = 1.0 with SGD, summed over layers.
+        Predicted relative change of the hidden features in the first step at lr = 1.0 with SGD: the root of the sum
+        over layers of the squared change, that of a layer and all below it.
     edge
         The edge of stability of gradient descent in units of lr.
     binding
@@ -161,12 +162,12 @@ class Plan(Result):
         """The edge of stability in units of lr: above it the full-batch loss first grows.
 
         2 over the predicted sharpness for gradient descent, 2 (1 + momentum) over it with momentum, whose lr is in
-        units of (1 - momentum) times the rate without. None for Adam and AdamW, for which it is not derived.
+        units of sqrt(1 - momentum) times the rate without. None for Adam and AdamW, for which it is not derived.
         """
         family = family_of(optimizer, momentum)
         if family.adaptive:
             return None
-        return self.edge * (1 + momentum) / (1 - momentum)
+        return self.edge * (1 + momentum) / momentum_factor(momentum)
 
     def param_groups(
         self,
@@ -191,7 +192,7 @@ class Plan(Result):
             For a group whose rate is the plan's typical one; rate times decay is the same in every group, so that decay
             acts alike. Set in every group, 0 included: an optimiser's own default would slip in otherwise.
         momentum
-            Of SGD: the rate is multiplied by 1 - momentum, and ``momentum`` set in every group.
+            Of SGD: the rate is multiplied by sqrt(1 - momentum), and ``momentum`` set in every group.
         eps
             Of Adam: in the group with the largest gradients; in the others smaller in proportion to their predicted
             gradients.
@@ -242,7 +243,9 @@ class Plan(Result):
     def _settings(self, family: Family, momentum: float) -> list[tuple[ParameterPlan, tuple[float, float, float]]]:
         """Rate, decay factor and eps factor of each parameter that is not tied to an earlier one."""
         entries = [entry for entry in self.parameters if entry.tied_to is None]
-        rates = {entry.name: (entry.adam if family.adaptive else entry.sgd * (1 - momentum)) for entry in entries}
+        rates = {
+            entry.name: (entry.adam if family.adaptive else entry.sgd * momentum_factor(momentum)) for entry in entries
+        }
         live = [rate for rate in rates.values() if rate > 0]
         typical = math.exp(sum(map(math.log, live)) / len(live)) if live else 1.0
         largest = max((entry.gradient for entry in entries), default=0.0)

@@ -1,15 +1,30 @@
 """Learning-rate factors of every parameter group, and the scaling s, from theory alone.
 
-Gradient descent. Groups share the tangent kernel's largest eigenvalue equally, biases a smaller part
-(constants.BIAS_SHARE), since they and what has grown alike feed the constant mode, which sets the largest stable rate
-and learns nothing. Two limits bound the rate: the edge of stability, 2 over the sharpness, and the change of the
-hidden features in one step, kappa, which is best near constants.KAPPA_SGD whatever depth and width. The scaling s in
-[0, 1] (Yaida 2210.04909; s = 0 the tangent limit, s = 1 maximal update) is the one for which the two meet with
-constants.EDGE_SHARE to spare.
+Gradient descent. Hidden weights share the tangent kernel's largest eigenvalue equally, the head and biases have smaller
+shares (constants.HEAD_SHARE, BIAS_SHARE): they and what has grown alike feed the constant mode, which sets the largest
+stable rate and learns nothing. Two limits bound the rate of all groups together:
+
+- the change of the hidden features in the first step. With kappa_k = rms(dz^(k))/rms(z^(k)) by layer k's own
+  parameters,
+
+      kappa^2 = sum_{l=1}^{L-1} (sum_{k<=l} kappa_k)^2
+
+  is KAPPA_SGD at lr = 1.0. At criticality a change of layer k reaches the layers above at its relative size, so the
+  inner sum is the total change of layer l. For equal kappa_k it is kappa_k L^(3/2)/sqrt(3), which reproduces the
+  measured L^(-3/2) of plain ReLU networks (2305.07810); the plain sum of kappa_k drifts by two octaves from 3 to 30
+  layers.
+- the edge of stability, 2 over the sharpness, times EDGE_LIMIT.
+
+The scaling s in [0, 1] (Yaida 2210.04909; s = 0 the tangent limit, s = 1 maximal update) is the one for which kappa
+reaches its value at EDGE_SHARE of the squared error's edge. With cross-entropy the errors last, and kappa is
+CROSS_ENTROPY_SHARE of that for the squared error.
 
 Adam. A step of a parameter is its sign times the rate, so the coherent change of a layer's preactivations by its
-weights is rate n_in rms(s): the rate that makes it kappa/L of the preactivation's size, for each layer; for the head
-kappa/L in absolute size.
+weights is rate n_in rms(s). All hidden layers change by the same relative amount d with d^2 (1^2 + ... + (L-1)^2) =
+KAPPA_ADAM^2, the same measure as above; the head changes the outputs by HEAD_STEP KAPPA_ADAM/L of the size that they
+have to reach.
+
+What was tried and discarded is in docs/tuning-rates.md.
 """
 
 from __future__ import annotations
@@ -39,6 +54,8 @@ class GroupRate:
         Predicted root mean square of one parameter's gradient at the start.
     trace, eigenvalue
         Share of the tangent kernel's trace, and of the sum over groups of the largest eigenvalues.
+    step
+        Relative change of the layer by a coherent step of Adam at lr = 1.0; of the targets' size for the head.
     """
 
     sgd: float
@@ -46,6 +63,7 @@ class GroupRate:
     gradient: float
     trace: float
     eigenvalue: float
+    step: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +77,7 @@ class Rates:
     scaling
         s.
     kappa
-        The first step's total relative change of the hidden layers at lr = 1.0 (SGD).
+        The first step's relative change of the hidden features at lr = 1.0 (SGD), as defined above.
     edge
         The edge of stability in units of lr.
     binding
@@ -118,7 +136,7 @@ def rates(
     if scaling is None:
         scaling = _scaling(kappa_one / loss.gradient, width)
     kappa = kappa_one * width ** (0.5 * (scaling - 1))
-    best = constants.KAPPA_SGD / kappa if kappa > 0 else math.inf
+    best = constants.KAPPA_SGD * loss.patience / kappa if kappa > 0 else math.inf
     bound = constants.EDGE_LIMIT * edge
     rate, binding = (best, "features") if best <= bound else (bound, "stability")
     if kappa == 0:  # no hidden layer: half the edge damps the stiffest direction at once
@@ -136,7 +154,8 @@ def rates(
     together = sum(w + b for w, b in eigenvalues)
     for number, (layer, (w, b)) in enumerate(zip(kernels, lambdas, strict=True)):
         factor = rate * (1.0 if number == network.depth - 1 else width**scaling)
-        adam = _adam(network, kernels, number, target)
+        step = _adam_step(number, network.depth)
+        adam = _adam(network, kernels, number, step, target)
         weights.append(
             GroupRate(
                 factor * w / widths[number],
@@ -144,6 +163,7 @@ def rates(
                 loss.gradient * gradients[number][0],
                 w * float(layer.weights.trace()) / trace,
                 eigenvalues[number][0] / together,
+                step,
             )
         )
         biases.append(
@@ -153,6 +173,7 @@ def rates(
                 loss.gradient * gradients[number][1],
                 b * float(layer.biases.trace()) / trace,
                 eigenvalues[number][1] / together,
+                constants.BIAS_STEP * step,
             )
             if trainable[number][1]
             else None
@@ -179,7 +200,7 @@ def _place(number: int, depth: int) -> str:
 def _lambda(layer: LayerKernels, learns: tuple[bool, bool], rows: int, place: str) -> tuple[float, float]:
     """The group's share of N over its largest eigenvalue, for weights and biases; 0 for what does not learn."""
     weights, biases = largest_eigenvalue(layer.weights), largest_eigenvalue(layer.biases)
-    share = {"head": constants.HEAD_SHARE, "input": constants.INPUT_SHARE, "hidden": 1.0}[place]
+    share = constants.HEAD_SHARE if place == "head" else 1.0
     return (
         share * rows / weights if learns[0] and weights > 0 else 0.0,
         constants.BIAS_SHARE * rows / biases if learns[1] and biases > 0 else 0.0,
@@ -194,12 +215,23 @@ def _scaling(kappa_one: float, width: int) -> float:
     return min(1.0, max(0.0, 1.0 + 2.0 * math.log(target / kappa_one) / math.log(width)))
 
 
-def _adam(network: Network, kernels: list[LayerKernels], number: int, target: float) -> tuple[float, float]:
-    """Adam's rates of a layer's weights and biases at lr = 1.0; ``target`` is the size the outputs have to reach."""
+def _adam_step(number: int, depth: int) -> float:
+    """Relative change of a layer by its weights in one step of Adam at lr = 1.0."""
+    if number == depth - 1:
+        return constants.HEAD_STEP * constants.KAPPA_ADAM / depth
+    # Equal changes of one unit in every hidden layer are worth kappa = sqrt(1^2 + ... + (L - 1)^2).
+    return constants.KAPPA_ADAM / feature_change([1.0] * (depth - 1))
+
+
+def _adam(
+    network: Network, kernels: list[LayerKernels], number: int, step: float, target: float
+) -> tuple[float, float]:
+    """Adam's rates of a layer's weights and biases at lr = 1.0; ``target`` is the size that the outputs have to
+    reach.
+    """
     layer = kernels[number]
-    place = _place(number, network.depth)
-    share = constants.KAPPA_ADAM / network.depth
-    share *= {"head": constants.HEAD_STEP, "input": constants.INPUT_STEP, "hidden": 1.0}[place]
     signal = math.sqrt(max(float(layer.signal.diagonal().mean()), 1e-300))
-    size = target if place == "head" else math.sqrt(max(float(layer.kernel.diagonal().mean()), 1e-300))
-    return share * size / (network.widths[number] * signal), constants.BIAS_STEP * share * size
+    size = math.sqrt(max(float(layer.kernel.diagonal().mean()), 1e-300))
+    if number == network.depth - 1:
+        size = target
+    return step * size / (network.widths[number] * signal), constants.BIAS_STEP * step * size

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repflow.tuning import constants
+
 #: Names that ``loss`` takes.
 LOSSES = ("mse", "mse_mean", "cross_entropy")
 
@@ -24,10 +26,14 @@ class LossScale:
     curvature
         The largest eigenvalue of its Hessian in f over 1/B: 1 for (1/2B) sum |f - y|^2, 2/n_L for the mean, 1/n_L for
         cross-entropy at uniform probabilities.
+    patience
+        The share of kappa that suits the loss: the errors of the squared error are gone after a few steps, those of
+        cross-entropy push the features the same way until the logits are of order one.
     """
 
     gradient: float
     curvature: float
+    patience: float = 1.0
 
 
 def check_loss(loss: str) -> None:
@@ -51,7 +57,7 @@ def loss_scale(loss: str, outputs: int) -> LossScale:
         return LossScale(2.0 / outputs, 2.0 / outputs)
     if outputs < 2:
         raise ValueError(f"loss='cross_entropy' needs two outputs or more, the model has {outputs}")
-    return LossScale(1.0, 1.0 / outputs)
+    return LossScale(1.0, 1.0 / outputs, constants.CROSS_ENTROPY_SHARE)
 
 
 def error_products(y: Any, rows: Tensor, total: int, outputs: int, loss: str) -> Tensor:
