@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from repflow.activation import Activation, ActivationLike, activation_from_dict
 
@@ -63,6 +63,22 @@ class LayerMaps(Protocol):
     @property
     def widths(self) -> tuple[int, ...]:
         """(n_0, ..., n_L)."""
+        ...
+
+
+Kernels_co = TypeVar("Kernels_co", covariant=True)
+
+
+@runtime_checkable
+class NodeMaps(Protocol[Kernels_co]):
+    """What gives its kernels itself, node by node at order 0: all that :func:`repflow.flow` knows of a graph."""
+
+    def kernels(self, x: Any, measure: Any = None) -> Kernels_co:
+        """The infinite-width kernel of every node on ``x``; ``measure`` gives those that no rule covers."""
+        ...
+
+    def as_chain(self, x: Any) -> tuple[LayerMaps, Any]:
+        """The same as a chain of layers, and ``x`` as its inputs; ValueError where it is none, with the reason."""
         ...
 
 

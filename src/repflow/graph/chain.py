@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from repflow.activation import Activation, as_activation, recognise
-from repflow.graph.isolation import random_state_kept
 from repflow.graph.steps import NotAChainError, Softmax, Step, read_steps
+from repflow.isolation import random_state_kept
 from repflow.network import Layer, Network
-
-#: How far a layer's kurtosis may lie from a Gaussian's 3 before ``trace`` says so: in standard errors, and at least
-#: this much.
-_KURTOSIS_ERRORS, _KURTOSIS_SHIFT = 5.0, 0.3
 
 
 @dataclass(frozen=True)
@@ -135,48 +130,6 @@ def read_chain(module: nn.Module) -> Chain:
         return _as_chain(steps, notes)
 
 
-def trace(module: nn.Module, example_input: Any = None) -> Network:
-    """A module as a :class:`~repflow.network.Network`, with C_W and C_b of each layer read off its weights as they are.
-
-    C_W is the weights' mean square times the fan-in, C_b the biases' mean square. Theory of the result assumes Gaussian
-    weights: where a layer's weights are clearly not (``nn.Linear``'s own are uniform), a warning says so, since that
-    changes the answer at order 1/n.
-
-    Parameters
-    ----------
-    module
-        A chain of linear and elementwise layers. It stays as it is.
-    example_input
-        A batch (N, ...) of inputs: only its shape is looked at, and checked.
-
-    Returns
-    -------
-    Network
-
-    Raises
-    ------
-    TypeError, ValueError
-        ``module`` is not a chain (the message names the step), has no weights yet, or does not take ``example_input``.
-
-    Examples
-    --------
-    >>> trace(nn.Sequential(nn.Linear(64, 128), nn.Tanh(), nn.Linear(128, 10)))   # doctest: +SKIP
-    """
-    chain = read_chain(module)
-    if example_input is not None:
-        rows_of(example_input, chain.widths[0], "example_input")
-    network = chain.network()
-    odd = [layer.name or "the layer" for layer in chain.layers if _far_from_gaussian(layer.linear.weight)]
-    if odd:
-        named = odd[0] if len(odd) == 1 else f"{odd[0]} and {len(odd) - 1} more"
-        warnings.warn(
-            f"the weights of {named} are not Gaussian by their fourth moment: theory assumes that they are, and "
-            "differs at order 1/n",
-            stacklevel=2,
-        )
-    return network
-
-
 def rows_of(x: Any, n_in: int, name: str = "x") -> Tensor:
     """A batch as a matrix (N, n_0): flattened from the second axis on, or, where only the last axis fits, position by
     position.
@@ -256,8 +209,8 @@ def _label(step: Step) -> str:
 
 def _check_linear(name: str, linear: nn.Linear, before: tuple[str, nn.Linear, list[Step]] | None) -> None:
     for kind in ("weight", "bias"):
-        held = getattr(linear, kind)
-        if held is not None and not isinstance(linear._parameters.get(kind), nn.Parameter):
+        held = linear._parameters.get(kind)  # not getattr: to look at a spectral norm's weight updates its buffers
+        if kind not in linear._parameters:
             raise NotAChainError(
                 f"module is not a chain: {kind} of {name!r} is computed from other parameters (a parametrisation)"
             )
@@ -283,15 +236,3 @@ def _compose(activations: list[Activation]) -> Activation:
 
     composed.__name__ = composed.__qualname__ = "<" + " then ".join(activation.name for activation in activations) + ">"
     return recognise(as_activation(composed))
-
-
-def _far_from_gaussian(weight: Tensor) -> bool:
-    """Whether the fourth moment over the square of the second is clearly not 3."""
-    values = weight.detach().flatten()
-    if len(values) < 8:
-        return False
-    second = mean_square(values)
-    if second == 0:
-        return False
-    kurtosis = mean_square(values**2) / second**2
-    return abs(kurtosis - 3.0) > max(_KURTOSIS_SHIFT, _KURTOSIS_ERRORS * math.sqrt(24.0 / len(values)))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from repflow.activation import Activation, as_activation, recognise
-from repflow.graph.isolation import bare_copy, first_line
+from repflow.isolation import bare_copy, first_line
 
 _DROPOUT_MODULES = (nn.Dropout, nn.Dropout1d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 #: What passes its input on at evaluation, or only changes its shape or its number format.
@@ -290,6 +290,8 @@ def _evaluation(module: nn.Module, name: str, entry: fx.Node, segment: Sequence[
 
 
 def _double(part: nn.Module) -> nn.Module:
+    if isinstance(part, torch.jit.ScriptModule):
+        raise NotAChainError(f"module is not a chain: {type(part).__name__} is scripted, and cannot be looked into")
     return copy.deepcopy(part).double().requires_grad_(False)
 
 

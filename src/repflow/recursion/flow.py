@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from repflow.activation import ActivationLike
 from repflow.blocks import progress_bar
 from repflow.expectation.single import quadrature_error
-from repflow.network import LayerMaps, Network
+from repflow.network import LayerMaps, Network, NodeMaps
 from repflow.recursion.forward import State, first_layer, next_layer
 from repflow.recursion.inputs import as_inputs, check_network
 from repflow.recursion.memory import require
@@ -279,41 +279,82 @@ def _stack(tensors: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.stack([tensor.cpu().numpy() for tensor in tensors])
 
 
+KernelsT = TypeVar("KernelsT")
+
+
+class _Default(int):
+    """A default that can be told from the same number passed in: a graph's own is 0."""
+
+
+_ORDER = _Default(1)
+
+
+@overload
 def flow(
     network: LayerMaps,
     x: Any,
-    order: int = 1,
+    order: int = _ORDER,
     tangent: bool = False,
     device: torch.device | str | None = None,
     progress: bool | None = None,
-) -> Flow:
-    """Kernel, four-point vertex and next-to-leading kernel of every layer, for N inputs at once.
+    measure: None = None,
+) -> Flow: ...
+
+
+@overload
+def flow(
+    network: NodeMaps[KernelsT],
+    x: Any,
+    order: int = _ORDER,
+    tangent: bool = False,
+    device: torch.device | str | None = None,
+    progress: bool | None = None,
+    measure: Any = None,
+) -> KernelsT: ...
+
+
+def flow(
+    network: LayerMaps | NodeMaps[Any],
+    x: Any,
+    order: int = _ORDER,
+    tangent: bool = False,
+    device: torch.device | str | None = None,
+    progress: bool | None = None,
+    measure: Any = None,
+) -> Any:
+    """Kernel, four-point vertex and next-to-leading kernel of every layer, for N inputs at once; kernels of a graph.
 
     Parameters
     ----------
     network
-        A :class:`Network`, or anything with its ``layers``, ``depth`` and ``widths``.
+        A :class:`Network`, or anything with its ``layers``, ``depth`` and ``widths``; or a graph, as ``rf.trace``
+        returns for a module that is no chain.
     x
-        Inputs, shape (N, n_0), NumPy or torch. They may repeat, be collinear or zero, and N may exceed n_0.
+        Inputs, shape (N, n_0), NumPy or torch. They may repeat, be collinear or zero, and N may exceed n_0. For a
+        graph, what its module takes: a tensor, a tuple of arguments or a dictionary of keywords.
     order
         0 for the infinite-width kernel, 1 for the first order in 1/n: ``vertex`` and ``kernel_correction``, of N^4 and
-        N^2 entries a layer.
+        N^2 entries a layer. Not given: 1 for a chain of layers, 0 for a graph.
     tangent
         Also the infinite-width neural tangent kernel ``ntk``. Its corrections in 1/n are not computed.
     device
-        Where to compute; the device of ``x``, or the CPU, unless given. Results stay there.
+        Where to compute; the device of ``x``, or the CPU, unless given. Results stay there. A graph's theory runs on
+        the CPU.
     progress
         Whether to show a progress bar on stderr; None: on a terminal, for order 1.
+    measure
+        For a graph: gives the kernels of the nodes that no rule covers (attention, batch norm, ...).
 
     Returns
     -------
     Flow
-        ``flow[l]`` is layer l = 1..L.
+        ``flow[l]`` is layer l = 1..L. For a graph a ``GraphFlow``: ``flow["name"]`` is a node.
 
     Raises
     ------
     TypeError, ValueError
-        ``network``, ``x`` or ``order`` is not of the form above.
+        ``network``, ``x`` or ``order`` is not of the form above, or order 1 or the tangent kernel is asked of a graph
+        that is no chain (the message names the step).
     MemoryError
         The tensors of order 1 would not fit; the message has the bytes needed and what to call instead.
 
@@ -322,6 +363,16 @@ def flow(
     One layer maps K' = C_b + C_W <s s>_K; V and G1 follow from the covariance of a single neuron and the derivatives
     of that map, see :mod:`repflow.recursion.forward`. Source: PDLT chapter 4, rewritten without the kernel's inverse.
     """
+    if isinstance(network, NodeMaps):
+        if order is _ORDER:
+            order = 0
+        if isinstance(order, bool) or order not in (0, 1):
+            raise ValueError(f"order must be 0 or 1, got {order!r}")
+        if order == 0 and not tangent:
+            return network.kernels(x, measure)
+        network, x = _chain_of(network, x, "tangent=True" if order == 0 else "order=1")
+    elif measure is not None:
+        raise ValueError("measure is for graphs: every layer of a chain has its kernel from theory")
     check_network(network)
     if isinstance(order, bool) or order not in (0, 1):
         raise ValueError(f"order must be 0 or 1, got {order!r}")
@@ -356,7 +407,14 @@ def flow(
             f"(limit {ERROR_LIMIT:.0e}): it varies too quickly, or jumps, for the quadrature",
             stacklevel=2,
         )
-    return Flow(network, inputs, tuple(found), order, state.error)
+    return Flow(network, inputs, tuple(found), int(order), state.error)
+
+
+def _chain_of(graph: NodeMaps[Any], x: Any, what: str) -> tuple[LayerMaps, Any]:
+    try:
+        return graph.as_chain(x)
+    except ValueError as error:
+        raise ValueError(f"{what} needs a chain of layers, and this graph gives order 0 only: {error}") from error
 
 
 def _check_finite(state: State, number: int, name: str) -> None:
