@@ -17,31 +17,38 @@ if TYPE_CHECKING:
     from repflow.comparison import Comparison, compare
     from repflow.criticality import Critical, critical
     from repflow.ensemble import Ensemble, sample
-    from repflow.graph import trace
-    from repflow.network import Layer, LayerMaps, Network
+    from repflow.graph import Graph, GraphFlow, trace
+    from repflow.network import Layer, LayerMaps, Network, NodeMaps
     from repflow.recursion import Flow, FlowLayer, KernelFluctuation, flow, kernel_fluctuation, vertex_at
     from repflow.reporting import Report, report
     from repflow.results import load
-    from repflow.tuning import AspectRatio, Plan, tune
+    from repflow.tuning import AspectRatio, CoordinateCheck, Design, Plan, coordinate_check, design, tune
 
 __all__ = [
     "Activation",
     "AspectRatio",
     "Comparison",
+    "CoordinateCheck",
     "Critical",
+    "Design",
     "Ensemble",
     "Flow",
     "FlowLayer",
+    "Graph",
+    "GraphFlow",
     "KernelFluctuation",
     "Layer",
     "LayerMaps",
     "Network",
+    "NodeMaps",
     "Plan",
     "Report",
     "activation_names",
     "as_activation",
     "compare",
+    "coordinate_check",
     "critical",
+    "design",
     "flow",
     "kernel_fluctuation",
     "load",
@@ -60,12 +67,12 @@ _HOMES = {
     "comparison": ("Comparison", "compare"),
     "criticality": ("Critical", "critical"),
     "ensemble": ("Ensemble", "sample"),
-    "graph": ("trace",),
-    "network": ("Layer", "LayerMaps", "Network"),
+    "graph": ("Graph", "GraphFlow", "trace"),
+    "network": ("Layer", "LayerMaps", "Network", "NodeMaps"),
     "recursion": ("Flow", "FlowLayer", "KernelFluctuation", "flow", "kernel_fluctuation", "vertex_at"),
     "reporting": ("Report", "report"),
     "results": ("load",),
-    "tuning": ("AspectRatio", "Plan", "tune"),
+    "tuning": ("AspectRatio", "CoordinateCheck", "Design", "Plan", "coordinate_check", "design", "tune"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

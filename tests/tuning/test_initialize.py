@@ -148,10 +148,14 @@ def test_layers_without_biases_hold_the_size_of_the_kernel(x):
     assert any("without biases" in note for note in plan.notes)
 
 
-def test_parameters_of_no_linear_layer_are_refused_or_left_alone(x):
+def test_parameters_of_no_linear_layer_are_measured_or_left_alone(x):
     model = nn.Sequential(nn.Linear(6, 8), nn.PReLU(), nn.Linear(8, 2))
-    with pytest.raises(ValueError, match="parameter '1.weight', which is no weight or bias of a linear layer"):
-        rf.tune(model, x)
+    plan = rf.tune(model, x)
+    assert plan.measured
+    assert any("'1.weight' is no weight or bias of a linear layer" in note for note in plan.notes)
+    assert all(entry.sgd > 0 and entry.adam > 0 for entry in plan.parameters)
+    plan.initialize_(model)
+    assert model[1].weight.item() == 0.25
     model[1].weight.requires_grad_(False)
     plan = rf.tune(model, x)
     plan.initialize_(model)

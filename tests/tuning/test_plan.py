@@ -56,12 +56,22 @@ def test_the_losses_differ_by_their_curvature(model, x):
     assert edges["cross_entropy"] == pytest.approx(3 * edges["mse"])
 
 
-def test_lr_one_is_within_its_limits_and_the_table_says_which_one_binds(model, x):
+@pytest.mark.parametrize(
+    ("activation", "best"),
+    [
+        (nn.Tanh, constants.KAPPA_SGD_K_STAR_ZERO),
+        (nn.ReLU, constants.KAPPA_SGD),
+        (nn.GELU, constants.KAPPA_SGD_HALF_STABLE),
+        (nn.Sigmoid, constants.KAPPA_SGD_K_STAR_ZERO),
+    ],
+)
+def test_lr_one_is_within_its_limits_and_the_table_says_which_one_binds(activation, best, x):
+    model = nn.Sequential(nn.Linear(6, 40), activation(), nn.Linear(40, 40), activation(), nn.Linear(40, 1))
     for scaling in (None, 0.0, 1.0):
-        plan = rf.tune(model, x, scaling=scaling)
+        plan = rf.tune(model, x, torch.linspace(-1, 1, 20), scaling=scaling)
         assert plan.max_learning_rate() >= 1 / constants.EDGE_LIMIT - 1e-12
-        assert plan.kappa <= constants.KAPPA_SGD * (1 + 1e-12)
-        limits = (plan.kappa / constants.KAPPA_SGD, 1 / plan.max_learning_rate() / constants.EDGE_LIMIT)
+        assert plan.kappa <= best * (1 + 1e-12)
+        limits = (plan.kappa / best, 1 / plan.max_learning_rate() / constants.EDGE_LIMIT)
         assert max(limits) == pytest.approx(1)
         assert limits[plan.binding == "stability"] == pytest.approx(1)
         assert plan.binding in ("features", "stability")

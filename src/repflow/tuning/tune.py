@@ -12,18 +12,21 @@ from torch import Tensor, nn
 from repflow.activation import Activation
 from repflow.build import mlp
 from repflow.criticality import Critical, critical
+from repflow.criticality.points import HALF_STABLE, SCALE_INVARIANT
 from repflow.expectation.pair_map import pair_map
 from repflow.graph.chain import Chain, read_chain, rows_of
-from repflow.graph.isolation import random_state_kept
+from repflow.isolation import random_state_kept
 from repflow.network import Layer, Network
 from repflow.recursion.inputs import as_inputs
 from repflow.tuning import constants
 from repflow.tuning.fluctuation import relative_variance
+from repflow.tuning.modules import module_plan
 from repflow.tuning.parameters import parameter_plans
 from repflow.tuning.plan import TRUSTED, AspectRatio, Plan
 from repflow.tuning.rates import rates
 from repflow.tuning.tangent import layer_kernels
 from repflow.tuning.targets import check_loss, error_products, loss_scale
+from repflow.tuning.wrapping import whole
 
 _NO_BIAS = (
     "layers without biases cannot hold the critical C_b: C_W keeps the kernel's size, and directions decay faster"
@@ -35,19 +38,24 @@ _NO_ADAM_EDGE = (
 
 
 def tune(model: nn.Module, x: Any, y: Any = None, scaling: float | None = None, loss: str = "mse") -> Plan:
-    """Initialisation and learning rates for a model, from theory, with no training and no change to the model.
+    """Initialisation and learning rates for a model, with no training and no change to the model.
+
+    From theory for a chain of linear and elementwise layers; any other module's are measured on draws of its
+    initialisation, by the same rule (docs/architectures.md).
 
     Parameters
     ----------
     model
-        A chain of linear and elementwise layers. Parameters, buffers, gradients, flags, hooks and the state of the
-        random number generators stay as they are.
+        Of any kind. Parameters, buffers, gradients, flags, hooks and the state of the random number generators stay as
+        they are.
     x
         A batch of inputs, shape (N, ...), flattened to (N, n_0), or (..., n_0) where the model takes positions one by
-        one; a tuple or dictionary that holds it is taken too. Up to 64 rows, evenly spaced, are looked at.
+        one; a tuple or dictionary that holds it is taken too. Up to 64 rows, evenly spaced, are looked at. For a model
+        that is no chain the arguments of its forward pass: a tensor, a tuple, or a dictionary of keywords, whose
+        entries may be None or integer tensors; up to 32 rows.
     y
-        Their targets: class numbers (N,) or values (N, n_L); for one output, values (N,). Without them random balanced
-        labels are assumed.
+        Their targets: class numbers (N,) or values (N, n_L); for one output, values (N,); for outputs at several
+        positions one class number each. Without them random balanced labels are assumed.
     scaling
         s in [0, 1], from the tangent limit to maximal update; None chooses it from the network and the data.
     loss
@@ -61,8 +69,8 @@ def tune(model: nn.Module, x: Any, y: Any = None, scaling: float | None = None, 
     Raises
     ------
     ValueError, TypeError
-        The model is not a chain (the message names the step), or ``x``, ``y``, ``scaling`` or ``loss`` is not of the
-        form above.
+        The model fails on ``x`` (the message names the module), has nothing to train, or ``x``, ``y``, ``scaling`` or
+        ``loss`` is not of the form above.
 
     Examples
     --------
@@ -71,7 +79,7 @@ def tune(model: nn.Module, x: Any, y: Any = None, scaling: float | None = None, 
     >>> optimizer = torch.optim.SGD(plan.param_groups(model))       # doctest: +SKIP
     """
     with random_state_kept():
-        return _plan(model, x, y, scaling, loss)
+        return _plan(whole(model), x, y, scaling, loss)
 
 
 def _plan(model: nn.Module, x: Any, y: Any, scaling: float | None, loss: str) -> Plan:
@@ -79,7 +87,14 @@ def _plan(model: nn.Module, x: Any, y: Any, scaling: float | None, loss: str) ->
     if scaling is not None and not (number and 0 <= scaling <= 1):
         raise ValueError(f"scaling must lie in [0, 1], or be None, got {scaling!r}")
     check_loss(loss)
-    chain = read_chain(model)
+    try:
+        chain = read_chain(model)
+    except ValueError as error:  # no chain, or nothing that symbolic tracing reads
+        return module_plan(model, x, y, scaling, loss, str(error).removeprefix("module is not a chain: "))
+    stray = _strays(model, chain)
+    if stray:
+        why = f"{stray[0]!r} is no weight or bias of a linear layer on the path to the output"
+        return module_plan(model, x, y, scaling, loss, why)
     learns = _trainable(chain)
     if not any(map(any, learns)):
         raise ValueError("model has no trainable parameter: nothing can be tuned")
@@ -94,15 +109,18 @@ def _plan(model: nn.Module, x: Any, y: Any, scaling: float | None, loss: str) ->
     errors = error_products(y, rows, count, outputs, loss)
     notes = list(chain.notes)
     network = _critical_network(chain, inputs, notes)
+    network = _with_head_factor(network, scale.margin**2)
     kernels = layer_kernels(network, inputs)
-    found = rates(network, kernels, learns, errors, scale, scaling)
-    network = _with_head_factor(network, found.scaling)
+    found = rates(network, kernels, learns, errors, scale, scaling, _kappa_best(chain))
+    network = _with_head_factor(network, network.widths[-2] ** -found.scaling)
     ratio = _aspect_ratio(network, inputs, chain)
     if ratio.relative_variance > TRUSTED:
         notes.append(
             f"r_L = {ratio.relative_variance:.2f} is above {TRUSTED}: initialisations differ much, and lr = 1.0 may be "
             "too high for some"
         )
+    if found.edge < 1:
+        notes.append(above_the_edge(found.edge))
     notes.append(_NO_ADAM_EDGE)
     return Plan(
         network=network,
@@ -117,6 +135,22 @@ def _plan(model: nn.Module, x: Any, y: Any, scaling: float | None, loss: str) ->
         aspect_ratio=ratio,
         correlation_length=_correlation_length(chain),
         notes=tuple(notes),
+    )
+
+
+def _strays(model: nn.Module, chain: Chain) -> list[str]:
+    """Names of parameters that learn and belong to no layer of the chain, such as the slope of a PReLU."""
+    held = {id(parameter) for layer in chain.layers for parameter in layer.linear.parameters()}
+    return [
+        name for name, parameter in model.named_parameters() if parameter.requires_grad and id(parameter) not in held
+    ]
+
+
+def above_the_edge(edge: float) -> str:
+    """What a plan says whose lr = 1.0 lies above its edge of stability."""
+    return (
+        f"SGD at lr = 1.0 is {1 / edge:.2g} times the predicted edge of stability: the full-batch loss may rise at "
+        "first; networks that learn features then move to flatter ground"
     )
 
 
@@ -154,11 +188,10 @@ def _signal(layer: Layer, kernel: float) -> float:
     return float(pair_map(layer.activation, torch.tensor([[kernel]], dtype=torch.float64)).mean[0, 0])
 
 
-def _with_head_factor(network: Network, scaling: float) -> Network:
-    """The head's variances over n^s."""
+def _with_head_factor(network: Network, factor: float) -> Network:
+    """The head's variances times a factor; a network of one layer has no head to scale."""
     if network.depth == 1:
         return network
-    factor = network.widths[-2] ** -scaling
     head = network.layers[-1]
     return Network((*network.layers[:-1], replace(head, C_W=head.C_W * factor, C_b=head.C_b * factor)))
 
@@ -179,6 +212,13 @@ def _aspect_ratio(network: Network, inputs: Tensor, chain: Chain) -> AspectRatio
     width = (network.depth - 1) / value
     optimum = 4.0 / ((20 + 3 * network.widths[-1]) * nu)
     return AspectRatio(value, optimum, variance, 1 + int(TRUSTED * width / nu))
+
+
+def _kappa_best(chain: Chain) -> float:
+    """kappa at SGD's best rate: the smallest over the universality classes of the activations."""
+    values = {SCALE_INVARIANT: constants.KAPPA_SGD, HALF_STABLE: constants.KAPPA_SGD_HALF_STABLE}
+    classes = [point.universality_class for point in _distinct_critical(chain).values()]
+    return min((values.get(name, constants.KAPPA_SGD_K_STAR_ZERO) for name in classes), default=constants.KAPPA_SGD)
 
 
 def _correlation_length(chain: Chain) -> float | None:

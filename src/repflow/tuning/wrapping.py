@@ -1,0 +1,72 @@
+"""Models inside the wrappers that training puts around them: compiled, replicated, averaged, sharded.
+
+A wrapper changes the names of parameters, or splits their values over processes, and nothing of the theory: a plan made
+for the bare model applies to the wrapped one.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+
+#: Classes that hold the model as ``module`` and do nothing but run it.
+_HOLDERS = (DistributedDataParallel, nn.DataParallel, AveragedModel)
+#: Names that only torch's wrappers give to what they hold: ``torch.compile`` and activation checkpointing.
+_INNER = ("_orig_mod", "_checkpoint_wrapped_module")
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside ``torch.compile``, ``DistributedDataParallel``, ``DataParallel`` and ``AveragedModel``.
+
+    Anything else comes back as it is.
+    """
+    while isinstance(model, nn.Module):
+        held = model._modules.get("module") if isinstance(model, _HOLDERS) else None
+        for name in _INNER:
+            held = held or model._modules.get(name)
+        if held is None:
+            break
+        model = held
+    return model
+
+
+def whole(model: nn.Module) -> nn.Module:
+    """The model without wrappers, if its parameters lie in this process.
+
+    Raises
+    ------
+    ValueError
+        The model is sharded: theory reads weights, and a module that ``fully_shard`` has changed cannot be copied.
+    """
+    model = unwrapped(model)
+    if isinstance(model, nn.Module):
+        for name, parameter in model.named_parameters():
+            if hasattr(parameter, "device_mesh"):
+                raise ValueError(
+                    f"model is sharded over processes (parameter {name!r} is a DTensor): tune it before fully_shard, "
+                    "the plan then applies to the sharded model"
+                )
+    return model
+
+
+def parameters_by_name(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Every parameter under each of its names, as they are without wrappers."""
+    return {
+        ".".join(part for part in name.split(".") if part not in _INNER): parameter
+        for name, parameter in unwrapped(model).named_parameters(remove_duplicate=False)
+    }
+
+
+def overwrite(parameter: Tensor, values: Tensor) -> None:
+    """Copy whole values into a parameter, each process its own part where it is sharded.
+
+    A sharded parameter (``torch.distributed.fsdp.fully_shard``) takes the values of the first process of its mesh, so
+    that the parts belong together even where the processes' generators differ: every process has to call this.
+    """
+    if hasattr(parameter, "device_mesh"):
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        assert isinstance(parameter, DTensor)
+        values = distribute_tensor(values, parameter.device_mesh, parameter.placements)
+    parameter.copy_(values)
