@@ -14,7 +14,7 @@ import argparse
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,12 +71,16 @@ class Setting:
 
 @dataclass
 class Runs:
-    """Initial parameters and rates of R runs: per parameter tensor a stack (R, ...), rates and eps (R, parameters)."""
+    """Initial parameters and rates of R runs: per parameter tensor a stack (R, ...), rates and eps (R, parameters).
+
+    ``activation`` replaces the cell's own: some methods transform it.
+    """
 
     parameters: list[Tensor]
     rates: Tensor
     eps: Tensor
     seeds: list[int]
+    activation: Callable[[Tensor], Tensor] | None = None
 
 
 _DATA: dict[str, tuple[Tensor, Tensor]] = {}
@@ -125,48 +129,63 @@ def prepare(cell: Cell, setting: Setting, arms: Sequence[tuple[Plan, float, int]
     return Runs(stacked, torch.tensor(rates), torch.tensor(eps), [seed for _, _, seed in arms])
 
 
-def train(cell: Cell, setting: Setting, runs: Runs) -> list[float]:
+def train(cell: Cell, setting: Setting, runs: Runs, stop: float = math.inf) -> list[float]:
     """Loss over the whole data set after training, one number a run; infinite where it diverged.
 
-    Half the squared error summed over outputs, or cross-entropy, averaged over rows.
+    Half the squared error summed over outputs, or cross-entropy, averaged over rows. A run is stopped, and counts as
+    diverged, at the first batch whose loss is not below ``stop`` times that of its first batch (or of f = 0, whichever
+    is larger). Without ``stop`` it has diverged where the loss after training is not below ten times that of f = 0.
     """
     x, y = dataset(cell.data)
     targets = nn.functional.one_hot(y).float()
-    sigma = ACTIVATIONS[cell.activation]()
+    sigma = runs.activation or ACTIVATIONS[cell.activation]()
+    start = float(_loss(torch.zeros(1, *targets.shape), targets[None], setting.loss))
     parameters = [p.clone().requires_grad_() for p in runs.parameters]
-    state = [[torch.zeros_like(p) for _ in range(2)] for p in runs.parameters]
-    orders = [torch.Generator().manual_seed(10_000 + seed) for seed in runs.seeds]
+    slots = {"adam": 2, "sgd": int(setting.momentum > 0)}[setting.optimizer]
+    state = [[torch.zeros_like(p) for _ in range(slots)] for p in runs.parameters]
+    rates, eps, seeds = runs.rates, runs.eps, runs.seeds
+    orders = {seed: torch.Generator().manual_seed(10_000 + seed) for seed in runs.seeds}
+    left, stopped, limit = torch.arange(len(runs.seeds)), torch.zeros(len(runs.seeds), dtype=torch.bool), torch.empty(0)
     for step in range(1, setting.steps + 1):
+        if step % 10 == 1 and stopped.any():
+            kept = (~stopped).nonzero()[:, 0]
+            left, limit, stopped = left[kept], limit[kept], stopped[kept]
+            if not len(kept):
+                break
+            parameters = [p.detach()[kept].requires_grad_() for p in parameters]
+            state = [[slot[kept] for slot in both] for both in state]
+            rates, eps, seeds = rates[kept], eps[kept], [seeds[i] for i in kept.tolist()]
         # One order of the data for a seed, shared by all its rates.
-        drawn = {seed: torch.randperm(len(x), generator=order)[: setting.batch] for seed, order in _first(runs, orders)}
-        index = torch.stack([drawn[seed] for seed in runs.seeds])
-        outputs = _forward(parameters, x[index], sigma)
-        gradients = torch.autograd.grad(_loss(outputs, targets[index], setting.loss).sum(), parameters)
+        drawn = {seed: torch.randperm(len(x), generator=order)[: setting.batch] for seed, order in orders.items()}
+        index = torch.stack([drawn[seed] for seed in seeds])
+        losses = _loss(_forward(parameters, x[index], sigma), targets[index], setting.loss)
+        gradients = torch.autograd.grad(losses.sum(), parameters)
+        if stop < math.inf:
+            limit = stop * losses.detach().clamp(min=start) if step == 1 else limit
+            stopped = stopped | ~(losses.detach() < limit)
         with torch.no_grad():
             for number, (p, g) in enumerate(zip(parameters, gradients, strict=True)):
                 shape = (-1,) + (1,) * (p.ndim - 1)
-                rate = runs.rates[:, number].view(shape)
+                rate = rates[:, number].view(shape)
                 if setting.optimizer == "sgd":
                     update = state[number][0].mul_(setting.momentum).add_(g) if setting.momentum else g
                 else:
                     m, v = state[number]
                     m.mul_(0.9).add_(g, alpha=0.1)
                     v.mul_(0.999).addcmul_(g, g, value=0.001)
-                    root = (v / (1 - 0.999**step)).sqrt_().add_(runs.eps[:, number].view(shape))
+                    root = (v / (1 - 0.999**step)).sqrt_().add_(eps[:, number].view(shape))
                     update = m / (1 - 0.9**step) / root
                 p.sub_(rate * update)
-    with torch.no_grad():
-        rows = x.expand(len(runs.seeds), *x.shape)
-        final = _loss(_forward(parameters, rows, sigma), targets.expand(len(rows), *targets.shape), setting.loss)
-        start = _loss(torch.zeros(1, *targets.shape), targets[None], setting.loss)
-    return [float(value) if value < DIVERGED * float(start) else math.inf for value in final.tolist()]
+    found = [math.inf] * len(runs.seeds)
+    for i, run in enumerate(left.tolist()):
+        with torch.no_grad():
+            value = _loss(_forward([p[i : i + 1] for p in parameters], x[None], sigma), targets[None], setting.loss)
+        if float(value) < (float(limit[i]) if stop < math.inf else DIVERGED * start) and not stopped[i]:
+            found[run] = float(value)
+    return found
 
 
-def _first(runs: Runs, orders: list[torch.Generator]) -> list[tuple[int, torch.Generator]]:
-    return list(dict(zip(runs.seeds[::-1], orders[::-1], strict=True)).items())
-
-
-def _forward(parameters: Sequence[Tensor], x: Tensor, sigma: nn.Module) -> Tensor:
+def _forward(parameters: Sequence[Tensor], x: Tensor, sigma: Callable[[Tensor], Tensor]) -> Tensor:
     signal = x
     for number in range(0, len(parameters), 2):
         if number:

@@ -45,7 +45,12 @@ def test_interval_verdict(low, high, verdict):
 
 
 def test_every_experiment_states_its_rule():
-    assert [entry.name for entry in experiments()] == ["criticality", "gaussian-limit"]
+    assert [entry.name for entry in experiments()] == [
+        "criticality",
+        "gaussian-limit",
+        "hyperparameter-transfer",
+        "optimal-aspect-ratio",
+    ]
     for entry in experiments():
         assert "Rule:" in entry.rule
         assert entry.claim.endswith(".")

@@ -15,7 +15,7 @@ Verdict = Literal["agrees", "disagrees", "inconclusive"]
 SIZES: tuple[Size, ...] = ("small", "default", "large")
 
 # One file each; imported when experiments are listed or run.
-_MODULES = ("gaussian_limit", "criticality")
+_MODULES = ("gaussian_limit", "criticality", "hyperparameter_transfer", "optimal_aspect_ratio")
 
 
 class Tell(Protocol):
