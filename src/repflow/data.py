@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # How many inputs stand for a data set unless the caller says: the four-point vertex grows as the fourth power.
 DEFAULT_INPUTS = 4
+#: Images of the digits data set.
+DIGITS = 1797
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,7 @@ def load_data(
     y_key: str = "y",
     standardize: bool | None = None,
     seed: int | None = None,
+    at_most: int = DEFAULT_INPUTS,
 ) -> Dataset:
     """Read the inputs that a network is to be studied on.
 
@@ -72,9 +75,9 @@ def load_data(
         with an array (N, n_0), a ``.npz`` file with such an array under ``x_key`` and perhaps targets under ``y_key``,
         or a ``.csv`` (with a header line) or ``.parquet`` file whose columns, but for ``target``, are all numeric.
     inputs
-        Number N of inputs to take; 4, or all of a smaller file, unless given. Of the digits, one image of each of the
-        first classes in turn: 4 inputs are a 0, a 1, a 2 and a 3, and the eleventh is the second 0. Of a file, the
-        first rows.
+        Number N of inputs to take; ``at_most`` (4), or all of a smaller file, unless given. Of the digits, one image of
+        each of the first classes in turn: 4 inputs are a 0, a 1, a 2 and a 3, and the eleventh is the second 0. Of a
+        file, the first rows.
     target
         Column of a .csv or .parquet file that holds the targets.
     x_key, y_key
@@ -84,6 +87,8 @@ def load_data(
         so that x.x/n_0 is about 1. By default digits are standardised, and files are taken as they are.
     seed
         Take a random choice of inputs (of each class, for the digits) with this seed, not the first ones.
+    at_most
+        The number taken where ``inputs`` is not given: as many as there are up to this one.
 
     Returns
     -------
@@ -99,13 +104,13 @@ def load_data(
     TypeError
         An argument has the wrong type.
     """
-    _check_arguments(inputs, standardize, seed)
+    _check_arguments(inputs, standardize, seed, at_most)
     if isinstance(source, str) and source == "digits":
         if target is not None:
             raise ValueError(
                 f"target is {target!r}, but digits bring their own labels; it is for .csv and .parquet files"
             )
-        return _digits(DEFAULT_INPUTS if inputs is None else inputs, standardize is not False, seed)
+        return _digits(min(at_most, DIGITS) if inputs is None else inputs, standardize is not False, seed)
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(f"source must be 'digits' or a path, got {type(source).__name__}; arrays need no reading")
     path = Path(source)
@@ -121,11 +126,11 @@ def load_data(
     if not path.is_file():
         raise ValueError(f"source {str(path)!r} is not a file")
     x, y = reader(path, target, x_key, y_key)
-    return _from_file(path, x, y, inputs, bool(standardize), seed)
+    return _from_file(path, x, y, min(len(x), at_most) if inputs is None else inputs, bool(standardize), seed)
 
 
-def _check_arguments(inputs: int | None, standardize: bool | None, seed: int | None) -> None:
-    for name, value, least in (("inputs", inputs, 1), ("seed", seed, 0)):
+def _check_arguments(inputs: int | None, standardize: bool | None, seed: int | None, at_most: int) -> None:
+    for name, value, least in (("inputs", inputs, 1), ("seed", seed, 0), ("at_most", at_most, 1)):
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
@@ -327,10 +332,9 @@ def _targets(array: NDArray[Any], rows: int, path: Path, name: str) -> NDArray[A
 
 
 def _from_file(
-    path: Path, x: NDArray[np.float64], y: NDArray[Any] | None, inputs: int | None, standardize: bool, seed: int | None
+    path: Path, x: NDArray[np.float64], y: NDArray[Any] | None, wanted: int, standardize: bool, seed: int | None
 ) -> Dataset:
     rows = len(x)
-    wanted = min(rows, DEFAULT_INPUTS) if inputs is None else inputs
     if wanted > rows:
         raise ValueError(f"inputs is {wanted}, but {str(path)!r} has {rows} rows")
     n_outputs = None if y is None else _n_outputs(y)

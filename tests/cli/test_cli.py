@@ -33,7 +33,7 @@ def test_version_and_help(run):
     assert run("--version").stdout == f"repflow {repflow.__version__}\n"
     shown = run("--help")
     assert shown.exit_code == 0
-    for command in ("report", "critical", "flow", "sample", "experiment"):
+    for command in ("report", "critical", "flow", "sample", "tune", "experiment"):
         assert command in shown.stdout
 
 
@@ -117,7 +117,7 @@ def test_json_is_all_there_is_on_stdout(run, tmp_path):
     assert drawn["networks"] == 8
     assert json.loads(run("critical", "relu", "--json").stdout)["C_W"] == pytest.approx(2.0)
     names = [entry["name"] for entry in json.loads(run("experiment", "list", "--json").stdout)["experiments"]]
-    assert names == ["criticality", "gaussian-limit"]
+    assert names == ["criticality", "gaussian-limit", "hyperparameter-transfer", "optimal-aspect-ratio"]
 
 
 @pytest.mark.parametrize(

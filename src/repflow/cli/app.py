@@ -13,6 +13,7 @@ from repflow.cli.experiment import experiment
 from repflow.cli.flow import flow
 from repflow.cli.report import report
 from repflow.cli.sample import sample
+from repflow.cli.tune import tune
 
 app = typer.Typer(
     name="repflow",
@@ -40,5 +41,5 @@ def _main(
     """Effective theory of deep neural networks: theory at order 1/n, real networks, and their comparison."""
 
 
-for command in (report, critical, flow, sample, experiment):
+for command in (report, critical, flow, sample, tune, experiment):
     app.command()(command)

@@ -91,6 +91,17 @@ Activation = Annotated[
         rich_help_panel=NETWORK,
     ),
 ]
+ModelFile = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="A Python file and the function in it that returns the model, instead of depth, width and activation; its "
+        "couplings are read off its weights unless --init or --c-w is given.",
+        rich_help_panel=NETWORK,
+        show_default=False,
+        metavar="FILE.py:FUNCTION",
+    ),
+]
 CW = Annotated[
     float | None,
     typer.Option(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from repflow.data import Dataset
     from repflow.network import Network
 
 
@@ -65,19 +66,13 @@ def build_problem(context: typer.Context) -> Problem:
         An option is wrong, or the data cannot be read.
     """
     given = context.params
+    if given.get("model") is not None:
+        return _problem_of_model(context)
     couplings, init = _couplings(context)
     hidden = hidden_widths(context, given["depth"], given["width"])
     from repflow.build import mlp
-    from repflow.data import load_data
 
-    dataset = load_data(
-        given["data"],
-        inputs=given["inputs"],
-        target=given["target"],
-        x_key=given["x_key"],
-        y_key=given["y_key"],
-        standardize=True if given["standardize"] else None,
-    )
+    dataset = _dataset(context)
     outputs = given["outputs"] or dataset.n_outputs or 1
     names = [name.strip() for name in given["activation"].split(",")]
     activation: Any = names if len(names) > 1 else names[0]
@@ -88,6 +83,60 @@ def build_problem(context: typer.Context) -> Problem:
         data=dataset.description or dataset.name,
         init=init,
         configuration=configuration(context, depth=network.depth, outputs=outputs, inputs=len(dataset.x)),
+    )
+
+
+def _dataset(context: typer.Context) -> Dataset:
+    from repflow.data import load_data
+
+    given = context.params
+    return load_data(
+        given["data"],
+        inputs=given["inputs"],
+        target=given["target"],
+        x_key=given["x_key"],
+        y_key=given["y_key"],
+        standardize=True if given["standardize"] else None,
+    )
+
+
+def _problem_of_model(context: typer.Context) -> Problem:
+    """The chain that a person's own model is, with the couplings of its weights unless others are given."""
+    given = context.params
+    both = [f"--{name}" for name in ("depth", "width", "activation", "outputs") if was_given(context, name)]
+    if both:
+        raise ValueError(f"--model has its own sizes and activations; {' and '.join(both)} cannot be given beside it")
+    chosen = any(given[name] is not None for name in ("init", "c_w", "c_b"))
+    couplings, init = _couplings(context) if chosen else ({}, "as the model's weights are")
+    from repflow.build import mlp
+    from repflow.cli.model_file import load_model
+    from repflow.graph import trace
+    from repflow.network import Network
+
+    network = trace(load_model(given["model"]))
+    if not isinstance(network, Network):
+        raise ValueError(
+            "--model is no chain of linear and elementwise layers, which is what this command is about; "
+            "'repflow tune' takes any module"
+        )
+    dataset = _dataset(context)
+    if dataset.x.shape[1] != network.widths[0]:
+        raise ValueError(f"--model takes {network.widths[0]} inputs, {dataset.name} has {dataset.x.shape[1]}")
+    if chosen:
+        network = mlp(network.widths, list(network.activations), x=dataset.x, **couplings)
+    actual = {
+        "depth": network.depth,
+        "width": ",".join(map(str, network.widths[1:-1])),
+        "activation": ",".join(dict.fromkeys(activation.name for activation in network.activations)),
+        "outputs": network.widths[-1],
+        "inputs": len(dataset.x),
+    }
+    return Problem(
+        network=network,
+        x=dataset.x,
+        data=dataset.description or dataset.name,
+        init=init,
+        configuration=configuration(context, **actual),
     )
 
 

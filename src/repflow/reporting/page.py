@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 # The scale of r_L on the page: logarithmic between these.
 _SCALE = (1e-3, 10.0)
-_SUBSCRIPT = re.compile(r"\b([rCN])_([LWbD])\b")
+_SUBSCRIPT = re.compile(r"\b([rCNn])_([LWbD])\b")
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of all pages, with the filters that they use."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -59,7 +60,7 @@ def page(report: Report) -> str:
         for chart in charts
     ]
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             **_shared(report),
@@ -82,7 +83,7 @@ def page(report: Report) -> str:
 
 def fragment(report: Report) -> str:
     """Headline and cards, without figures, for a notebook."""
-    return _environment().get_template("fragment.html.j2").render(**_shared(report))
+    return environment().get_template("fragment.html.j2").render(**_shared(report))
 
 
 def _shared(report: Report) -> dict[str, Any]:
