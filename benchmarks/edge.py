@@ -96,18 +96,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--outputs", type=int, nargs="*", default=[1, 10], choices=[1, 10])
+    parser.add_argument("--activations", nargs="*", default=list(ACTIVATIONS), choices=list(ACTIVATIONS))
     options = parser.parse_args()
     print("| network | sharpness | first rise | divergence |\n| --- | --- | --- | --- |", flush=True)
-    for outputs in (1, 10):
+    for outputs in options.outputs:
         x, y = problem(outputs)
-        for activation in ACTIVATIONS:
+        for activation in options.activations:
             model = network(activation, x.shape[1], options.width, outputs)
             plan = tune(model, x, y, scaling=0.0)
             edge, rates = plan.max_learning_rate(), rates_of(plan, model)
             assert edge is not None
             found = []
-            fine = edge * 0.6 * 1.02 ** torch.arange(80, dtype=torch.float64)
-            coarse = edge * 0.8 * 1.1 ** torch.arange(26, dtype=torch.float64)
+            fine = edge * 0.6 * 1.02 ** torch.arange(130, dtype=torch.float64)
+            coarse = edge * 0.8 * 1.1 ** torch.arange(40, dtype=torch.float64)
             for seed in range(options.seeds):
                 plan.initialize_(model, torch.Generator().manual_seed(seed))
                 top = sharpness(model, x, rates) * edge / 2

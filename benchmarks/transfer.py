@@ -10,7 +10,8 @@ outputs; H hidden layers x width n for 3, 10, 30 x 64, 256, tanh, relu, gelu, SG
 100 x 256 with SGD for some of the methods; three cells on breast cancer; each activation with cross-entropy. Every
 method sweeps its own rate: octaves, of which the edge is never the best, one refinement by half an octave, three seeds
 at the two best. A run stops when its loss exceeds ten times the start. Beside that: ours at lr = 1.0, and each method
-at its rate of 3 x 64. The packages are extras: pip install mup dks unit-scaling anyinit absl-py.
+at its rate of 3 x 64. The packages: pip install -e '.[rivals]' and
+pip install --no-deps mup (it asks for torchvision, which it doesn't use).
 """
 
 from __future__ import annotations

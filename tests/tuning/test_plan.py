@@ -261,3 +261,8 @@ def test_a_traced_activation_is_needed_for_the_network_only(x):
 def test_repr_is_one_line(plan):
     assert repr(plan).startswith("Plan(depth=4, s=")
     assert "\n" not in repr(plan)
+
+
+def test_inputs_that_are_nearly_alike_are_noted(model, x):
+    assert not any("in common" in note for note in rf.tune(model, x).notes)
+    assert any("in common is 99%" in note for note in rf.tune(model, x + 10).notes)

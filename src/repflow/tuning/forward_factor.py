@@ -79,10 +79,12 @@ class _Factor:
                 return type(output)(first, *output[1:])
             return type(output)((first, *output[1:]))
         raise TypeError(
-            f"the output of {type(module).__name__} must be a floating tensor, or a tuple or list that starts with one, "
-            f"to be scaled; got {type(output).__name__}"
+            f"the output of {type(module).__name__} must be a floating tensor, or a tuple or list that starts with "
+            f"one, to be scaled; got {type(output).__name__}"
         )
 
 
 def _floating(value: Any) -> bool:
-    return isinstance(value, Tensor) and (value.is_floating_point() or value.dtype in (torch.complex64, torch.complex128))
+    return isinstance(value, Tensor) and (
+        value.is_floating_point() or value.dtype in (torch.complex64, torch.complex128)
+    )

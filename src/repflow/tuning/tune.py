@@ -37,6 +37,10 @@ _NO_ADAM_EDGE = (
 )
 
 
+#: Share of the inputs' mean square that their mean may have before a plan says so.
+ALIKE = 0.9
+
+
 def tune(model: nn.Module, x: Any, y: Any = None, scaling: float | None = None, loss: str = "mse") -> Plan:
     """Initialisation and learning rates for a model, with no training and no change to the model.
 
@@ -107,7 +111,7 @@ def _plan(model: nn.Module, x: Any, y: Any, scaling: float | None, loss: str) ->
     if float((inputs**2).mean()) == 0:
         raise ValueError("x is zero everywhere: a network's response to it cannot be tuned")
     errors = error_products(y, rows, count, outputs, loss)
-    notes = list(chain.notes)
+    notes = [*chain.notes, *common_part(inputs)]
     network = _critical_network(chain, inputs, notes)
     network = _with_head_factor(network, scale.margin**2)
     kernels = layer_kernels(network, inputs)
@@ -144,6 +148,14 @@ def _strays(model: nn.Module, chain: Chain) -> list[str]:
     return [
         name for name, parameter in model.named_parameters() if parameter.requires_grad and id(parameter) not in held
     ]
+
+
+def common_part(inputs: Tensor) -> list[str]:
+    """A note where the inputs, rows of (N, n_0), hardly differ beside what they have in common."""
+    common, size = float((inputs.mean(0) ** 2).sum()), float((inputs**2).sum(1).mean())
+    if len(inputs) < 2 or size == 0 or common <= ALIKE * size:
+        return []
+    return [f"x: what all inputs have in common is {common / size:.0%} of their mean square; subtract the mean"]
 
 
 def above_the_edge(edge: float) -> str:
