@@ -523,3 +523,17 @@ def test_observed_values_are_those_of_the_module():
 def test_dropout_is_noted():
     graph = traced(lambda m, x: m.b(m.n(m.d(m.a(x)))), torch.randn(3, 5), a=nn.Linear(5, 8), b=nn.Linear(8, 2), n=nn.LayerNorm(8), d=nn.Dropout(0.3))  # fmt: skip
     assert any("dropout" in note for note in graph.notes)
+
+
+def test_weights_that_a_number_multiplies_are_drawn_and_gains_are_kept():
+    torch.manual_seed(0)
+    x = torch.randn(2, 5)
+    graph = traced(
+        lambda m, x: (torch.sin(2.0 * m.w * x[..., None]) * m.g * (m.ones + 0.5)).mean(1), x,
+        w=nn.Parameter(torch.randn(5, 7)), g=nn.Parameter(torch.randn(7)), ones=nn.Parameter(torch.ones(7)),
+    )  # fmt: skip
+    assert {place.name: place.role for place in graph.parameters} == {"w": "embedding", "g": "scale", "ones": "other"}
+    drawn = graph.draw(torch.Generator().manual_seed(0))
+    assert not torch.equal(drawn["w"], graph._module.w)
+    assert torch.equal(drawn["g"], graph._module.g)
+    assert torch.equal(drawn["ones"], graph._module.ones)

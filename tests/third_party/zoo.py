@@ -46,10 +46,6 @@ class Other:
             return self.build(library, width, blocks)
 
 
-def _no_dropout(**kwargs: Any) -> dict[str, Any]:
-    return {**dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0), **kwargs}
-
-
 def _gpt2(library: Any, width: int, blocks: int) -> nn.Module:
     config = library.GPT2Config(
         vocab_size=VOCABULARY, n_positions=TOKENS, n_embd=width, n_layer=blocks, n_head=4, num_labels=CLASSES,

@@ -178,6 +178,11 @@ class Law:
         return self.given is not None or (self.only is not None and self.only.given)
 
     @property
+    def constant(self) -> bool:
+        """Whether it is the same number in every channel and draw."""
+        return not self.parts and self.only is None and self.given is None
+
+    @property
     def centred(self) -> bool:
         """Whether its mean is known to be zero."""
         return not (self.only is not None and self.only.mean is None) and not bool(self.mean.any())

@@ -226,6 +226,10 @@ def _role(tape: Tape, node: Node, call: Call, name: str, shape: tuple[int, ...])
     for key, entry in call.kwargs.items():
         if is_it(entry) and key in _KEYWORDS:
             role = f"norm {key}" if norm else "embedding" if call.operation == "embedding" else key
+    if role == "bias" and node.kind == "elementwise":
+        role = "other"  # a number is added to it: what it is shows later
+    if role == "scale" and _rows(shape) > 1:
+        role = "embedding" if node.kind == "elementwise" else "other"  # theory takes its entries as draws
     if node.kind == "embedding" or (role in ("", "bias") and node.kind in ("reshape", "add") and _rows(shape) > 1):
         return "embedding"  # rows that are looked up by position or feature
     if not role and node.kind == "reshape":

@@ -81,6 +81,11 @@ def _arithmetic_kind(call: Call, origin: Callable[[Ref], str]) -> str:
     return "add" if call.operation in ("add", "sub", "rsub") else "multiply"
 
 
+def _added_product_kind(call: Call, origin: Callable[[Ref], str]) -> str:
+    factors = sorted(origin(entry) for entry in call.args[1:3] if isinstance(entry, Ref))
+    return "embedding" if factors == ["input", "parameter"] else "add"
+
+
 @kernel_rule(_arithmetic_kind, "add", "sub", "rsub")
 def addition(bound: Bound) -> State:
     """a + alpha b: independent summands add their kernels, correlated ones also their cross-kernels."""
@@ -117,11 +122,28 @@ def combined(bound: Bound, left: Any, first: float, right: Any, second: float) -
 def multiplication(bound: Bound) -> State:
     """a b, or a / b for a number or a fixed b."""
     left, right = _plain(bound.argument(0, "input")), _plain(bound.argument(1, "other"))
-    shape = bound.shapes[0]
     if bound.call.operation == "div":
         if not isinstance(right, (float, Tensor)) or bound.kwargs.get("rounding_mode"):
             raise Refusal("it divides by a random value")
         right = 1.0 / right
+    return multiplied(left, right, bound.shapes[0])
+
+
+@kernel_rule(_added_product_kind, "addcmul")
+def added_product(bound: Bound) -> State:
+    """a + value b c."""
+    first, second = (_plain(bound.argument(k, name)) for k, name in ((1, "tensor1"), (2, "tensor2")))
+    shape = bound.shapes[0]
+    product: State
+    if isinstance(first, (float, Tensor)) and isinstance(second, (float, Tensor)):
+        product = Fixed(torch.as_tensor(first * second, dtype=torch.float64))
+    else:
+        product = multiplied(first, second, shape)
+    return combined(bound, bound.argument(0, "input"), 1.0, product, bound.kwargs.get("value", 1))
+
+
+def multiplied(left: Any, right: Any, shape: tuple[int, ...]) -> State:
+    """The product of two values, not both of them numbers, broadcast to a shape."""
     if isinstance(left, (float, Tensor)):
         left, right = right, left
     assert isinstance(left, (Raw, Random))
@@ -131,7 +153,10 @@ def multiplication(bound: Bound) -> State:
         value = as_random(left)
         layout, points, numbers = _with_numbers(value, right, shape)
         if numbers is None:
-            raise Refusal("it multiplies by an input that differs between channels")
+            if not value.law.constant:
+                raise Refusal("it multiplies by an input that differs between channels")
+            points, _ = _wide(value.layout, shape).entries()  # a gain of ones that a number was added to
+            return Fixed(right * torch.where(points < 0, 0.0, value.law.offset[points]))
         return Random(layout, value.law.take(points).scaled(numbers))
     if isinstance(left, Raw):
         left, right = right, left
