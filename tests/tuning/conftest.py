@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from tests.tuning.coordinates import chain
 from torch import nn
+
+import repflow as rf
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +30,18 @@ def model():
 @pytest.fixture
 def x():
     return torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def batch(digits):
+    """The digits as the coordinate check takes them: inputs and class numbers."""
+    x, y = digits
+    return x.float(), y.argmax(1)
+
+
+@pytest.fixture(scope="module")
+def planned(batch):
+    """A model of four hidden layers and its plan."""
+    torch.manual_seed(0)
+    model = chain(128, 4)
+    return model, rf.tune(model, *batch)

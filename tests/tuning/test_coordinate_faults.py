@@ -12,20 +12,6 @@ import repflow as rf
 CLASSES = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
-@pytest.fixture(scope="module")
-def batch(digits):
-    x, y = digits
-    return x.float(), y.argmax(1)
-
-
-@pytest.fixture(scope="module")
-def planned(batch):
-    """A model of four hidden layers and its plan."""
-    torch.manual_seed(0)
-    model = chain(128, 4)
-    return model, rf.tune(model, *batch)
-
-
 def test_wrong_decay_the_optimisers_own_default(planned, batch):
     _, plan = planned
 

@@ -1,5 +1,6 @@
 """Criticality: susceptibilities, fixed points of the kernel, universality classes, couplings (PDLT chapter 5)."""
 
+from repflow.criticality.aspect_ratio import optimal_aspect_ratio
 from repflow.criticality.compromise import Compromise, best_compromise
 from repflow.criticality.finite_width import Correction
 from repflow.criticality.fixed_points import CorrelationLengths, FixedPoint, correlation_lengths, fixed_points
@@ -28,6 +29,7 @@ __all__ = [
     "critical_points",
     "fixed_points",
     "kernel_map",
+    "optimal_aspect_ratio",
     "phase_diagram",
     "typical_behaviour",
 ]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from repflow.empirical.result import Measurement
 
-FORMATS = ("text", "markdown", "html", "dict")
 _HEADER = (
     "module",
     "tensor",
@@ -28,26 +27,19 @@ _HEADER = (
 
 
 def render(measurement: Measurement, kind: str) -> Any:
-    """The table in one of FORMATS."""
-    if kind not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {kind!r}")
+    """The table in one of :data:`repflow.figures.TABLE_FORMATS`."""
+    from repflow.figures import check_table_format, table_html, table_markdown, table_text
+
+    check_table_format(kind)
     if kind == "dict":
         modules = [{**asdict(entry), "kernel": entry.kernel.tolist()} for entry in measurement.modules]
         return {"modules": modules, "tensors": [asdict(entry) for entry in measurement.tensors]}
     cells = _rows(measurement)
     if kind == "html":
-        from repflow.figures import table_html
-
         return table_html(_HEADER, cells, caption=" ".join(summary(measurement)))
     if kind == "markdown":
-        lines = ["| " + " | ".join(line) + " |" for line in [_HEADER, ("---",) * len(_HEADER), *cells]]
-        return "\n".join([*lines, "", *summary(measurement)])
-    widths = [max(len(line[column]) for line in [_HEADER, *cells]) for column in range(len(_HEADER))]
-    lines = [
-        "  ".join(entry.ljust(width) for entry, width in zip(line, widths, strict=True)).rstrip()
-        for line in [_HEADER, *cells]
-    ]
-    return "\n".join([*lines, "", *summary(measurement)])
+        return "\n".join([table_markdown(_HEADER, cells), "", *summary(measurement)])
+    return "\n".join([table_text(_HEADER, cells), "", *summary(measurement)])
 
 
 def summary(measurement: Measurement) -> list[str]:

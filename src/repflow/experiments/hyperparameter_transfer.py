@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from repflow.experiments.registry import Outcome, Size, Tell, Verdict, experiment
+from repflow.training import loss_of, outputs, train
 
 if TYPE_CHECKING:
     from repflow.tuning import Plan
@@ -139,14 +139,6 @@ def _name(shape: Shape) -> str:
     return f"{shape[0]}x{shape[1]}"
 
 
-def _model(shape: Shape, n_in: int, n_out: int) -> nn.Sequential:
-    hidden, width = shape
-    modules: list[nn.Module] = []
-    for a, b in pairwise([n_in, *[width] * hidden]):
-        modules += [nn.Linear(a, b), nn.Tanh()]
-    return nn.Sequential(*modules, nn.Linear(width, n_out))
-
-
 def _sweep(method: str, shape: Shape, x: Tensor, y: Tensor, steps: int, seeds: range) -> Sweep:
     """Octaves until the best of the mean is inside."""
     n_out = int(y.max()) + 1
@@ -174,10 +166,12 @@ Start = tuple[list[Tensor], list[float], list[float]]
 
 def _starter(method: str, shape: Shape, x: Tensor, y: Tensor) -> Callable[[int], Start]:
     """Seed -> initial parameters, rates at lr = 1.0 and eps of each parameter tensor."""
+    from repflow.tuning.activation_modules import chain_of
+
     plan: Plan | None = None
     # The model's own draw comes from its seed below; nothing here touches the caller's generator.
     with torch.random.fork_rng(devices=[]):
-        model = _model(shape, x.shape[1], int(y.max()) + 1)
+        model = chain_of([x.shape[1], *[shape[1]] * shape[0], int(y.max()) + 1], nn.Tanh)
     if method == "plan":
         from repflow.tuning import tune
 
@@ -239,34 +233,23 @@ def train_adam(
         (1/2) squared error summed over outputs, averaged over all rows; infinite where it is above ten times that of
         f = 0.
     """
-    leaves = [p.clone().requires_grad_() for p in parameters]
-    first, second = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-    orders = {seed: torch.Generator().manual_seed(10_000 + seed) for seed in seeds}
-    for step in range(1, steps + 1):
-        drawn = {seed: torch.randperm(len(x), generator=order)[:BATCH] for seed, order in orders.items()}
-        rows = torch.stack([drawn[seed] for seed in seeds])
-        gradients = torch.autograd.grad(_losses(leaves, x[rows], targets[rows]).sum(), leaves)
-        with torch.no_grad():
-            for k, (p, g, m, v) in enumerate(zip(leaves, gradients, first, second, strict=True)):
-                column = (-1,) + (1,) * (p.ndim - 1)
-                m.mul_(0.9).add_(g, alpha=0.1)
-                v.mul_(0.999).addcmul_(g, g, value=0.001)
-                root = (v / (1 - 0.999**step)).sqrt_().add_(eps[:, k].view(column))
-                p.sub_(rates[:, k].view(column) * (m / (1 - 0.9**step)) / root)
-    with torch.no_grad():
-        # One network at a time: all of them on all rows need not fit in the cache.
-        final = [float(_losses([p[i : i + 1] for p in leaves], x[None], targets[None])) for i in range(len(seeds))]
+    trained = train(
+        parameters,
+        torch.tanh,
+        rates,
+        x,
+        targets,
+        seeds=[10_000 + seed for seed in seeds],
+        steps=steps,
+        batch=BATCH,
+        optimizer="adam",
+        eps=eps,
+    )
+    # One network at a time: all of them on all rows need not fit in the cache.
+    one = ([p[i : i + 1] for p in trained.parameters] for i in range(len(seeds)))
+    final = [float(loss_of("mse", outputs(network, torch.tanh, x), targets)) for network in one]
     limit = 10.0 * float(0.5 * (targets**2).sum(-1).mean())
     return [loss if loss < limit else math.inf for loss in final]
-
-
-def _losses(parameters: list[Tensor], x: Tensor, targets: Tensor) -> Tensor:
-    """One number a network."""
-    signal = x
-    for number in range(0, len(parameters), 2):
-        signal = torch.tanh(signal) if number else signal
-        signal = torch.baddbmm(parameters[number + 1][:, None, :], signal, parameters[number].transpose(1, 2))
-    return 0.5 * ((signal - targets) ** 2).sum(-1).mean(-1)
 
 
 def _table(found: Mapping[str, Mapping[Shape, Sweep]]) -> dict[str, list[Any]]:

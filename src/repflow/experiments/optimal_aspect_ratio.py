@@ -59,6 +59,7 @@ def optimal_aspect_ratio(size: Size, seed: int, tell: Tell) -> Outcome:
     loss.
     """
     from repflow.criticality import critical
+    from repflow.criticality import optimal_aspect_ratio as predicted_optimum
 
     budget = _SIZES[size]
     numbers: dict[str, Any] = {"accepted": [1 / FACTOR, FACTOR]}
@@ -68,7 +69,7 @@ def optimal_aspect_ratio(size: Size, seed: int, tell: Tell) -> Outcome:
     for part, activation in enumerate(ACTIVATIONS):
         nu = critical(activation).nu
         assert nu is not None
-        optimum = 4.0 / ((20 + 3 * OUTPUTS) * float(nu))
+        optimum = predicted_optimum(float(nu), OUTPUTS)
 
         def progress(message: str, share: float, part: int = part) -> None:
             tell(message, (part + share) / len(ACTIVATIONS))
@@ -130,7 +131,7 @@ def _train_all(activation: str, budget: Budget, optimum: float, seed: int, tell:
     from repflow.activation import as_activation
     from repflow.data import load_data
     from repflow.training import loss_of, outputs, stack, train
-    from repflow.tuning.activation_modules import activation_module
+    from repflow.tuning.activation_modules import activation_module, chain_of
     from repflow.tuning.shapes import widest
     from repflow.tuning.tune import tune
 
@@ -147,12 +148,12 @@ def _train_all(activation: str, budget: Budget, optimum: float, seed: int, tell:
         tell(f"{activation} {shape.hidden} x {shape.width}", number / len(shapes))
         # Seeds of its own for every shape, so that the shapes are independent.
         seeds = [seed + 1_000_003 * number + 7919 * k for k in range(budget.seeds)]
-        model = _chain(x.shape[1], shape.hidden, shape.width, sigma)
+        widths = [x.shape[1], *[shape.width] * shape.hidden, OUTPUTS]
+        model = chain_of(widths, lambda: sigma)
         plan = tune(model, x[seen], y[seen])
         rate = {id(p): group["lr"] for group in plan.param_groups(model) for p in group["params"]}
         models = [
-            plan.initialize_(_chain(x.shape[1], shape.hidden, shape.width, sigma), torch.Generator().manual_seed(each))
-            for each in seeds
+            plan.initialize_(chain_of(widths, lambda: sigma), torch.Generator().manual_seed(each)) for each in seeds
         ]
         trained = train(
             stack(models),
@@ -187,16 +188,6 @@ def _train_all(activation: str, budget: Budget, optimum: float, seed: int, tell:
             }
         )
     return rows
-
-
-def _chain(n_in: int, hidden: int, width: int, sigma: Any) -> Any:
-    """Linear layers with one activation between them."""
-    from torch import nn
-
-    parts: list[nn.Module] = []
-    for fan_in in [n_in, *[width] * (hidden - 1)]:
-        parts += [nn.Linear(fan_in, width), sigma]
-    return nn.Sequential(*parts, nn.Linear(width, OUTPUTS))
 
 
 def best_ratio(ratio: FloatArray, mean: FloatArray) -> float:

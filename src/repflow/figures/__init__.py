@@ -7,12 +7,14 @@ from repflow.figures.histogram import histogram
 from repflow.figures.lines import add_references, lines, z_scores
 from repflow.figures.maps import matrix, phase_diagram
 from repflow.figures.page import figure_config, figure_html, figure_page, plotly_js
-from repflow.figures.tables import table_html
+from repflow.figures.tables import TABLE_FORMATS, check_table_format, table_html, table_markdown, table_text
 from repflow.figures.theme import PALETTE, new_figure, template, theme_css, theme_script
 
 __all__ = [
     "PALETTE",
+    "TABLE_FORMATS",
     "add_references",
+    "check_table_format",
     "figure_config",
     "figure_html",
     "figure_page",
@@ -23,6 +25,8 @@ __all__ = [
     "phase_diagram",
     "plotly_js",
     "table_html",
+    "table_markdown",
+    "table_text",
     "template",
     "theme_css",
     "theme_script",

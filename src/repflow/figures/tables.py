@@ -1,4 +1,4 @@
-"""Plain tables as HTML."""
+"""Plain tables as HTML, as text, and in Markdown."""
 
 from __future__ import annotations
 
@@ -53,6 +53,30 @@ def table_html(
         f'<div class="rf-scroll"><table class="rf-table">{title}<thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+#: Forms that a result's ``table(format)`` takes; ``"dict"`` is its plain data.
+TABLE_FORMATS = ("text", "markdown", "html", "dict")
+
+
+def check_table_format(kind: str) -> None:
+    """Raise ValueError unless it is one of TABLE_FORMATS."""
+    if kind not in TABLE_FORMATS:
+        raise ValueError(f"format must be one of {', '.join(TABLE_FORMATS)}, got {kind!r}")
+
+
+def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lines of text with columns of one width, headings first."""
+    lines = [columns, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def table_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; the cells are not escaped."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in [columns, ("---",) * len(columns), *rows])
 
 
 def _is_number(value: Any) -> bool:

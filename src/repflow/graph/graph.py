@@ -16,7 +16,7 @@ from repflow.graph.chain import read_chain, rows_of
 from repflow.graph.node import Node, Numbering, number
 from repflow.graph.places import ParameterPlace, find_places
 from repflow.graph.record import Call, Ref, Tape, record
-from repflow.graph.result import GraphFlow, NodeKernel, aligned, html_table
+from repflow.graph.result import GraphFlow, NodeKernel
 from repflow.graph.states import MOST_POINTS, ParameterMoments
 from repflow.graph.theory import Measure, Theory
 from repflow.network import Network
@@ -205,12 +205,14 @@ class Graph(Result):
 
     def table(self) -> str:
         """One line a node: number, name, kind, mark, inputs, shape."""
-        lines = [("", "node", "kind", "mark", "from", "shape", "parameters")]
+        from repflow.figures import table_text
+
+        lines = []
         for node in self.nodes:
             shape = "x".join(map(str, node.shape))
             sources = " ".join(map(str, node.inputs))
             lines.append((str(node.index), node.name, node.kind, node.mark, sources, shape, ", ".join(node.parameters)))
-        return aligned(lines)
+        return table_text(("", "node", "kind", "mark", "from", "shape", "parameters"), lines)
 
     def __repr__(self) -> str:
         return (
@@ -219,11 +221,13 @@ class Graph(Result):
         )
 
     def _repr_html_(self) -> str:
+        from repflow.figures import table_html
+
         rows = [
             (node.index, node.name, node.kind, node.mark, ", ".join(map(str, node.inputs)), node.reason)
             for node in self.nodes
         ]
-        return html_table(repr(self), ("", "node", "kind", "mark", "from", "why measured"), rows)
+        return table_html(("", "node", "kind", "mark", "from", "why measured"), rows, caption=repr(self))
 
     def _payload(self) -> Payload:
         return Payload(

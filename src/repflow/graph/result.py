@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +128,9 @@ class GraphFlow(Result):
 
     def table(self) -> str:
         """One line a node: number, name, kind, mark, rows, range of K_aa, reason."""
-        return aligned([_HEAD, *self._lines()])
+        from repflow.figures import table_text
+
+        return table_text(_HEAD, self._lines())
 
     def _lines(self) -> list[tuple[str, ...]]:
         lines: list[tuple[str, ...]] = []
@@ -153,7 +154,9 @@ class GraphFlow(Result):
         return lines
 
     def _repr_html_(self) -> str:
-        return html_table(repr(self), _HEAD, self._lines())
+        from repflow.figures import table_html
+
+        return table_html(_HEAD, self._lines(), caption=repr(self))
 
     def __repr__(self) -> str:
         measured = len(self.measured)
@@ -183,22 +186,6 @@ class GraphFlow(Result):
                 )
             )  # fmt: skip
         return cls(tuple(nodes), int(payload.meta["output"]))
-
-
-def html_table(caption: str, head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
-    """A plain HTML table."""
-
-    def row(cells: Sequence[object], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
-
-    body = row(head, "th") + "".join(row(cells, "td") for cells in rows)
-    return f"<table><caption>{html.escape(caption)}</caption>{body}</table>"
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Lines of cells as text with columns of one width."""
-    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 def second_moment(value: Tensor, axis: int | None) -> Tensor:

@@ -1,9 +1,10 @@
-"""Activations as modules to build a model from."""
+"""Activations as modules, and models built from them."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -77,3 +78,11 @@ def activation_module(activation: Activation, given: ActivationLike | None = Non
         return copy.deepcopy(given)
     plain = given if callable(given) and not isinstance(given, Activation) else activation.function
     return Elementwise(plain, activation.name)
+
+
+def chain_of(widths: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
+    """``nn.Linear`` layers of widths (n_0, ..., n_L), initialised by torch, with a new activation between any two."""
+    parts: list[nn.Module] = []
+    for n_in, n_out in pairwise(widths[:-1]):
+        parts += [nn.Linear(n_in, n_out), activation()]
+    return nn.Sequential(*parts, nn.Linear(widths[-2], widths[-1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,20 +11,19 @@ from torch import Tensor, nn
 
 from repflow.activation import Activation, ActivationLike, as_activation
 from repflow.build import mlp
-from repflow.criticality import critical
+from repflow.criticality import critical, optimal_aspect_ratio
 from repflow.graph.chain import rows_of
 from repflow.isolation import random_state_kept
 from repflow.network import Network
 from repflow.recursion.inputs import as_inputs
 from repflow.results import Payload, Result, result_schema
-from repflow.tuning.activation_modules import activation_module, module_names
+from repflow.tuning.activation_modules import activation_module, chain_of, module_names
 from repflow.tuning.fluctuation import relative_variance
 from repflow.tuning.plan import Plan
 from repflow.tuning.shapes import Shape, best_shape, neighbours
 from repflow.tuning.targets import check_loss
 from repflow.tuning.tune import tune
 
-FORMATS = ("text", "markdown", "html", "dict")
 #: Inputs that stand for the data where there are none.
 _STAND_IN_ROWS = 64
 _HEADER = ("", "depth L", "hidden width n", "parameters", "L/n", "of optimum", "kernel between seeds")
@@ -116,7 +114,7 @@ class Design(Result):
 
         ``design.plan.param_groups(module)`` has its learning rates.
         """
-        module = _sequential(self.widths, self.activation, self._given)
+        module = chain_of(self.widths, lambda: activation_module(self.activation, self._given))
         self.plan.initialize_(module, generator)
         return module
 
@@ -131,25 +129,17 @@ class Design(Result):
 
     def table(self, format: str = "text") -> Any:
         """The shapes considered: ``"text"``, ``"markdown"``, ``"html"``, or ``"dict"`` for a list of dictionaries."""
-        if format not in FORMATS:
-            raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+        from repflow.figures import check_table_format, table_html, table_markdown, table_text
+
+        check_table_format(format)
         if format == "dict":
             return [{**row, "chosen": row["hidden"] == self.shape.hidden} for row in self.candidates]
         cells = [self._cells(row) for row in self.candidates]
-        if format == "html":
-            from repflow.figures import table_html
-
-            return table_html(_HEADER, cells, caption=f"{self.summary()}. {self.why}.")
         foot = f"{self.summary()}. {self.why}."
-        if format == "markdown":
-            lines = ["| " + " | ".join(line) + " |" for line in [_HEADER, ("---",) * len(_HEADER), *cells]]
-        else:
-            widths = [max(len(line[column]) for line in [_HEADER, *cells]) for column in range(len(_HEADER))]
-            lines = [
-                "  ".join(entry.ljust(width) for entry, width in zip(line, widths, strict=True)).rstrip()
-                for line in [_HEADER, *cells]
-            ]
-        return "\n".join([*lines, "", foot])
+        if format == "html":
+            return table_html(_HEADER, cells, caption=foot)
+        body = (table_markdown if format == "markdown" else table_text)(_HEADER, cells)
+        return f"{body}\n\n{foot}"
 
     def _cells(self, row: dict[str, Any]) -> tuple[str, ...]:
         return (
@@ -256,7 +246,7 @@ def design(
     optimum = _optimum(chosen, n_out)
     shape = best_shape(n_in, n_out, parameters, optimum)
     with random_state_kept(), torch.device("meta"):  # shapes are all that a plan asks of the model
-        model = _sequential(_widths(n_in, n_out, shape), chosen, activation)
+        model = chain_of(_widths(n_in, n_out, shape), lambda: activation_module(chosen, activation))
     plan = tune(model, x, y, scaling=scaling, loss=loss)
     return Design(
         shape=shape,
@@ -296,7 +286,7 @@ def _optimum(activation: Activation, n_out: int) -> float:
             f"activation {activation.name!r} has no critical point that signals stay at, so that no optimal L/n is "
             f"known: {point.statement}"
         )
-    return 4.0 / ((20 + 3 * n_out) * float(point.nu))
+    return optimal_aspect_ratio(float(point.nu), n_out)
 
 
 def _choose() -> tuple[Activation, str]:
@@ -321,10 +311,3 @@ def _variance(activation: Activation, n_in: int, n_out: int, shape: Shape, input
 
 def _widths(n_in: int, n_out: int, shape: Shape) -> tuple[int, ...]:
     return (n_in, *[shape.width] * shape.hidden, n_out)
-
-
-def _sequential(widths: tuple[int, ...], activation: Activation, given: Any) -> nn.Sequential:
-    parts: list[nn.Module] = []
-    for n_in, n_out in itertools.pairwise(widths[:-1]):
-        parts += [nn.Linear(n_in, n_out), activation_module(activation, given)]
-    return nn.Sequential(*parts, nn.Linear(widths[-2], widths[-1]))

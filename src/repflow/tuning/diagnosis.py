@@ -67,8 +67,7 @@ def diagnose(
     model = whole(model)
     with random_state_kept():
         twin = Twin(model)
-        _, index = as_call(x).evenly(rows)
-        pull, axis = _pull(twin, x, y, rows, index, loss)
+        pull, axis = _pull(twin, x, y, rows, loss)
         if plan is None:
             return measure(model, x, pull, rows=rows, seed=seed, axis=axis)
         check_model(model, plan.parameters)
@@ -84,10 +83,10 @@ def diagnose(
         return measure(model, x, pull, draws, initialize, rows, seed, axis)
 
 
-def _pull(twin: Twin, x: Any, y: Any, rows: int, index: torch.Tensor, loss: str) -> tuple[Pull | None, int]:
+def _pull(twin: Twin, x: Any, y: Any, rows: int, loss: str) -> tuple[Pull | None, int]:
     """The loss's derivative at outputs of zero; none where the forward pass fails, and ``measure`` says why."""
     whole_call = as_call(x)
-    call, _ = whole_call.cast(twin.dtype).evenly(rows)
+    call, index = whole_call.cast(twin.dtype).evenly(rows)
     try:
         with torch.no_grad():
             output = twin.call(twin.parameters, call)

@@ -33,7 +33,8 @@ from repflow.empirical.sharpness import largest_tangent_eigenvalue
 from repflow.empirical.twin import Parameters, Twin
 from repflow.tuning import constants
 from repflow.tuning.initial import Anatomy
-from repflow.tuning.rates import GroupRate, _scaling
+from repflow.tuning.parameters import root_mean_square
+from repflow.tuning.rates import GroupRate, bound_rate, scaling_for
 from repflow.tuning.tangent import largest_eigenvalue
 from repflow.tuning.targets import LossScale
 from repflow.tuning.vectors import Outputs
@@ -126,13 +127,9 @@ def measured_rates(
     edge = 2.0 / loss.curvature
     if scaling is None:
         unbound = kappa_best * loss.gradient / (carried * kappa_one) if kappa_one > 0 else math.inf
-        scaling = _scaling(unbound, width)
+        scaling = scaling_for(unbound, width)
     kappa = kappa_one * width ** (0.5 * (scaling - 1))
-    best = kappa_best * carried / (loss.margin * kappa) if kappa > 0 else math.inf
-    bound = constants.EDGE_LIMIT * edge
-    rate, binding = (best, "features") if best <= bound else (bound, "stability")
-    if kappa == 0:
-        rate, binding = 0.5 * edge, "stability"
+    rate, binding = bound_rate(kappa, kappa_best * carried / loss.margin, edge)
     # The rate rests on the mean output's kernel, as for a chain; the edge that is reported, on all outputs together.
     largest = _all_outputs(twin, call, anatomy, initialize, lambdas, max(1, min(draws // 2, EDGE_DRAWS)))
     edge *= outputs.places / (largest or outputs.places)
@@ -270,7 +267,7 @@ def _adam(
             # The head's step is relative to what the outputs have to reach, not to what they are.
             change = math.sqrt(anatomy.fan_in[name] * row) / (target if name in head else size)
         else:
-            change = 1.0 / (_rms(parameters[name]) or 1.0)
+            change = 1.0 / (root_mean_square(parameters[name]) or 1.0)
         result[name] = (relative / change if change > 0 else 0.0, relative)
     return result
 
@@ -292,7 +289,3 @@ def _learning(parameters: Parameters, anatomy: Anatomy) -> Parameters:
 
 def _seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def _rms(tensor: Tensor) -> float:
-    return float(tensor.detach().double().square().mean().sqrt())

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repflow.criticality.points import HALF_STABLE, SCALE_INVARIANT
 from repflow.empirical.call import Call, as_call
 from repflow.empirical.draw import fan_in
 from repflow.empirical.response import Features
@@ -18,9 +17,10 @@ from repflow.empirical.twin import Parameters, Twin
 from repflow.tuning import constants
 from repflow.tuning.initial import Anatomy, Initial, draw_all, head_of, initial_values, is_norm, universality_classes
 from repflow.tuning.measured import MeasuredRates, measured_rates
+from repflow.tuning.notes import above_the_edge, seeds_differ
 from repflow.tuning.parameters import ParameterPlan, root_mean_square
-from repflow.tuning.plan import TRUSTED, AspectRatio, Plan
-from repflow.tuning.rates import GroupRate
+from repflow.tuning.plan import AspectRatio, Plan
+from repflow.tuning.rates import GroupRate, best_kappa
 from repflow.tuning.targets import loss_scale
 from repflow.tuning.vectors import Outputs, output_vectors
 from repflow.tuning.wrapping import parameters_by_name
@@ -82,21 +82,13 @@ def module_plan(model: nn.Module, x: Any, y: Any, scaling: float | None, loss: s
     initial = _with_head_factor(initial, anatomy, twin.parameters, at - found.scaling)
     notes += [f"{path} could not be measured alone ({reason})" for path, reason in found.failures.items()]
     variance = _relative_variance(twin, call, anatomy, initialize, _FLUCTUATION * draws)
-    if variance > TRUSTED:
-        notes.append(
-            f"r_L = {variance:.2f} is above {TRUSTED}: initialisations differ much, and lr = 1.0 may be too high for "
-            "some"
-        )
+    notes += seeds_differ(variance)
     if anatomy.branches:
         notes.append(
             f"{len(anatomy.branches)} residual branches found; their last weights are drawn so that together they add "
             "the stream's own size"
         )
-    if found.edge < 1:
-        from repflow.tuning.tune import above_the_edge  # not at the top: it imports this module
-
-        notes.append(above_the_edge(found.edge))
-    notes.append(_NO_ADAM_EDGE)
+    notes += [*above_the_edge(found.edge), _NO_ADAM_EDGE]
     width = max((anatomy.fan_in[name] for name in anatomy.head_tensors()), default=1)
     return Plan(
         network=None,
@@ -143,9 +135,7 @@ def kappa_best(twin: Twin, anatomy: Anatomy) -> float:
     Otherwise the smallest over the classes of the activations that are modules.
     """
     normalised = anatomy.branches or any(is_norm(site) for site in anatomy.sites)
-    values = {SCALE_INVARIANT: constants.KAPPA_SGD, HALF_STABLE: constants.KAPPA_SGD_HALF_STABLE}
-    classes = [] if normalised else universality_classes(twin.module)
-    return min((values.get(name, constants.KAPPA_SGD_K_STAR_ZERO) for name in classes), default=constants.KAPPA_SGD)
+    return best_kappa(set() if normalised else universality_classes(twin.module))
 
 
 def _multiplies(path: str, sites: Sequence[Any], fans: dict[str, int]) -> bool:

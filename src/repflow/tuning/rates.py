@@ -35,12 +35,14 @@ What was tried and discarded is in docs/tuning-rates.md.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
 from torch import Tensor
 
+from repflow.criticality.points import HALF_STABLE, SCALE_INVARIANT
 from repflow.network import Network
 from repflow.tuning import constants
 from repflow.tuning.outputs import sharpness_factor
@@ -143,13 +145,10 @@ def rates(
     kappa_one = loss.gradient * feature_change(changes)
     edge = 2.0 / loss.curvature
     if scaling is None:
-        scaling = _scaling(kappa_best * loss.gradient / (loss.margin * kappa_one) if kappa_one > 0 else math.inf, width)
+        unbound = kappa_best * loss.gradient / (loss.margin * kappa_one) if kappa_one > 0 else math.inf
+        scaling = scaling_for(unbound, width)
     kappa = kappa_one * width ** (0.5 * (scaling - 1))
-    best = kappa_best / kappa if kappa > 0 else math.inf
-    bound = constants.EDGE_LIMIT * edge
-    rate, binding = (best, "features") if best <= bound else (bound, "stability")
-    if kappa == 0:  # no hidden layer: half the edge damps the stiffest direction at once
-        rate, binding = 0.5 * edge, "stability"
+    rate, binding = bound_rate(kappa, kappa_best, edge)
     # What the outputs have to reach: the errors at f = 0, times the margin.
     target = loss.margin * math.sqrt(float(errors.diagonal().mean()) / widths[-1])
     # The outputs at initialisation push too, most of all the constant mode, and are gone in a few steps: they belong to
@@ -226,7 +225,31 @@ def centred(products: Tensor) -> Tensor:
     return products - products.mean(0) - products.mean(1)[:, None] + products.mean()
 
 
-def _scaling(best: float, width: int) -> float:
+def best_kappa(classes: Collection[str]) -> float:
+    """kappa at SGD's best rate: the smallest over universality classes; that of scale-invariant ones without any."""
+    values = {SCALE_INVARIANT: constants.KAPPA_SGD, HALF_STABLE: constants.KAPPA_SGD_HALF_STABLE}
+    return min((values.get(name, constants.KAPPA_SGD_K_STAR_ZERO) for name in classes), default=constants.KAPPA_SGD)
+
+
+def bound_rate(kappa: float, best: float, edge: float) -> tuple[float, str]:
+    """SGD's rate and the limit that sets it.
+
+    Parameters
+    ----------
+    kappa
+        Change of the features at rate 1; 0 without hidden layers that learn.
+    best
+        Change of the features at the best rate.
+    edge
+        Of stability, of the kernel that the rate rests on.
+    """
+    if kappa == 0:  # half the edge damps the stiffest direction at once
+        return 0.5 * edge, "stability"
+    rate, bound = best / kappa, constants.EDGE_LIMIT * edge
+    return (rate, "features") if rate <= bound else (bound, "stability")
+
+
+def scaling_for(best: float, width: int) -> float:
     """s in [0, 1] for which kappa is best at EDGE_SHARE of the squared error's edge; ``best`` is that rate at s = 1."""
     if width < 2 or best == math.inf:
         return 1.0

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from repflow.tuning.plan import Plan
 
-FORMATS = ("text", "markdown", "html", "dict")
 _HEADER = (
     "parameter",
     "role",
@@ -23,25 +22,18 @@ _HEADER = (
 
 
 def render(plan: Plan, kind: str) -> Any:
-    """The table in one of FORMATS."""
-    if kind not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {kind!r}")
+    """The table in one of :data:`repflow.figures.TABLE_FORMATS`."""
+    from repflow.figures import check_table_format, table_html, table_markdown, table_text
+
+    check_table_format(kind)
     if kind == "dict":
         return rows(plan)
     cells = [_cells(row) for row in rows(plan)]
     if kind == "html":
-        from repflow.figures import table_html
-
         return table_html(_HEADER, cells, caption=summary(plan))
     if kind == "markdown":
-        lines = ["| " + " | ".join(line) + " |" for line in [_HEADER, ("---",) * len(_HEADER), *cells]]
-        return "\n".join([*lines, "", summary(plan)])
-    widths = [max(len(line[column]) for line in [_HEADER, *cells]) for column in range(len(_HEADER))]
-    lines = [
-        "  ".join(entry.ljust(width) for entry, width in zip(line, widths, strict=True)).rstrip()
-        for line in [_HEADER, *cells]
-    ]
-    return "\n".join([*lines, "", summary(plan), *(f"note: {note}" for note in plan.notes)])
+        return "\n".join([table_markdown(_HEADER, cells), "", summary(plan)])
+    return "\n".join([table_text(_HEADER, cells), "", summary(plan), *(f"note: {note}" for note in plan.notes)])
 
 
 def rows(plan: Plan) -> list[dict[str, Any]]:

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from repflow.activation import Activation
 from repflow.build import mlp
-from repflow.criticality import Critical, critical
-from repflow.criticality.points import HALF_STABLE, SCALE_INVARIANT
+from repflow.criticality import Critical, critical, optimal_aspect_ratio
 from repflow.expectation.pair_map import pair_map
 from repflow.graph.chain import Chain, read_chain, rows_of
 from repflow.isolation import random_state_kept
@@ -21,9 +20,10 @@ from repflow.recursion.inputs import as_inputs
 from repflow.tuning import constants
 from repflow.tuning.fluctuation import relative_variance
 from repflow.tuning.modules import module_plan
+from repflow.tuning.notes import above_the_edge, seeds_differ
 from repflow.tuning.parameters import parameter_plans
 from repflow.tuning.plan import TRUSTED, AspectRatio, Plan
-from repflow.tuning.rates import rates
+from repflow.tuning.rates import best_kappa, rates
 from repflow.tuning.tangent import layer_kernels
 from repflow.tuning.targets import check_loss, error_products, loss_scale
 from repflow.tuning.wrapping import whole
@@ -115,17 +115,10 @@ def _plan(model: nn.Module, x: Any, y: Any, scaling: float | None, loss: str) ->
     network = _critical_network(chain, inputs, notes)
     network = _with_head_factor(network, scale.margin**2)
     kernels = layer_kernels(network, inputs)
-    found = rates(network, kernels, learns, errors, scale, scaling, _kappa_best(chain))
+    found = rates(network, kernels, learns, errors, scale, scaling, best_kappa(_classes(chain)))
     network = _with_head_factor(network, network.widths[-2] ** -found.scaling)
     ratio = _aspect_ratio(network, inputs, chain)
-    if ratio.relative_variance > TRUSTED:
-        notes.append(
-            f"r_L = {ratio.relative_variance:.2f} is above {TRUSTED}: initialisations differ much, and lr = 1.0 may be "
-            "too high for some"
-        )
-    if found.edge < 1:
-        notes.append(above_the_edge(found.edge))
-    notes.append(_NO_ADAM_EDGE)
+    notes += [*seeds_differ(ratio.relative_variance), *above_the_edge(found.edge), _NO_ADAM_EDGE]
     return Plan(
         network=network,
         current=None if chain.on_meta else chain.network(),
@@ -156,14 +149,6 @@ def common_part(inputs: Tensor) -> list[str]:
     if len(inputs) < 2 or size == 0 or common <= ALIKE * size:
         return []
     return [f"x: what all inputs have in common is {common / size:.0%} of their mean square; subtract the mean"]
-
-
-def above_the_edge(edge: float) -> str:
-    """What a plan says whose lr = 1.0 lies above its edge of stability."""
-    return (
-        f"SGD at lr = 1.0 is {1 / edge:.2g} times the predicted edge of stability: the full-batch loss may rise at "
-        "first; networks that learn features then move to flatter ground"
-    )
 
 
 def _trainable(chain: Chain) -> list[tuple[bool, bool]]:
@@ -222,15 +207,13 @@ def _aspect_ratio(network: Network, inputs: Tensor, chain: Chain) -> AspectRatio
         return AspectRatio(value, None, variance, None)
     nu = max(float(nu) for nu in nus if nu is not None)
     width = (network.depth - 1) / value
-    optimum = 4.0 / ((20 + 3 * network.widths[-1]) * nu)
+    optimum = optimal_aspect_ratio(nu, network.widths[-1])
     return AspectRatio(value, optimum, variance, 1 + int(TRUSTED * width / nu))
 
 
-def _kappa_best(chain: Chain) -> float:
-    """kappa at SGD's best rate: the smallest over the universality classes of the activations."""
-    values = {SCALE_INVARIANT: constants.KAPPA_SGD, HALF_STABLE: constants.KAPPA_SGD_HALF_STABLE}
-    classes = [point.universality_class for point in _distinct_critical(chain).values()]
-    return min((values.get(name, constants.KAPPA_SGD_K_STAR_ZERO) for name in classes), default=constants.KAPPA_SGD)
+def _classes(chain: Chain) -> set[str]:
+    """Universality classes of the activations."""
+    return {point.universality_class for point in _distinct_critical(chain).values()}
 
 
 def _correlation_length(chain: Chain) -> float | None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from repflow.empirical.call import output_of
 from repflow.tuning.wrapping import parameters_by_name
 
 
@@ -77,26 +78,6 @@ def call_model(model: nn.Module, x: Any) -> Any:
     return model(x)
 
 
-def main_tensor(output: Any) -> Tensor:
-    """The tensor that an output is about: itself, ``logits``, or the first floating tensor in it.
-
-    Raises
-    ------
-    TypeError
-        It holds none.
-    """
-    if isinstance(output, Tensor):
-        return output
-    logits = output.get("logits") if isinstance(output, dict) else getattr(output, "logits", None)
-    if isinstance(logits, Tensor):
-        return logits
-    entries = output.values() if isinstance(output, dict) else output if isinstance(output, (tuple, list)) else ()
-    for entry in entries:
-        if isinstance(entry, Tensor) and entry.is_floating_point():
-            return entry
-    raise TypeError(f"the model's output holds no tensor of numbers, got {type(output).__name__}")
-
-
 def without_dropout(model: nn.Module) -> nn.Module:
     """Put the model in training mode with its dropout off, so that a change is not a draw; in place."""
     model.train()
@@ -146,7 +127,7 @@ def _watched(modules: dict[str, nn.Module], seen: dict[int, Use]) -> Iterator[No
 
         def note(module: nn.Module, args: Any, kwargs: Any, output: Any, name: str = name) -> None:
             try:
-                tensor = main_tensor(output)
+                tensor = output_of(output)
             except TypeError:
                 return
             call = Call(_copied(args), _copied(kwargs), tensor.detach().clone())
@@ -216,7 +197,7 @@ def _own_change(use: Use, before: dict[str, Tensor]) -> float:
     }
     with torch.no_grad():
         outputs = [
-            main_tensor(functional_call(use.module, state, _copied(call.args), _copied(call.kwargs), tie_weights=False))
+            output_of(functional_call(use.module, state, _copied(call.args), _copied(call.kwargs), tie_weights=False))
             for call in use.calls
         ]
     return _difference(use.calls, outputs)

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from repflow.empirical.call import output_of
 from repflow.isolation import random_state_kept
-from repflow.tuning.coordinate.changes import StepChanges, Use, main_tensor, train_step, uses_of, without_dropout
+from repflow.tuning.coordinate.changes import StepChanges, Use, train_step, uses_of, without_dropout
 from repflow.tuning.coordinate.exponents import exponents
 from repflow.tuning.coordinate.losses import loss_function
-from repflow.tuning.coordinate.prediction import expected_features, network_of, predictions, widening
+from repflow.tuning.coordinate.prediction import expected_features, predictions, widening
 from repflow.tuning.coordinate.problems import (
     Advice,
     Problem,
@@ -333,13 +334,13 @@ def _first_look(
     problems += readout_problem(_head_name(plan) or "output", _readout_factor(uses, output, _head_name(plan)))
     predicted: dict[str, float] = {}
     if family is not None:
-        network = network_of(plan)
+        network = plan.network
         if network is None:
             notes.append("the plan has no theory of this model's layers: changes are measured, not compared")
         else:
             planned = planned_optimizer(plan, model, *family, setting.lr, setting.weight_decay)
             batch = (setting.x, setting.y)
-            shape = main_tensor(output).shape
+            shape = output_of(output).shape
             predicted = predictions(plan, network, planned, family[0], model, batch, setting.loss, shape)
     return uses, problems, predicted, notes
 
@@ -370,7 +371,7 @@ def _readout_factor(uses: list[Use], output: Any, head: str | None) -> float | N
     last = next((use for use in uses if use.name == head), None)
     if last is None or len(last.calls) != 1:
         return None
-    given, made = main_tensor(output).detach().double().flatten(), last.calls[0].output.double().flatten()
+    given, made = output_of(output).detach().double().flatten(), last.calls[0].output.double().flatten()
     if given.shape != made.shape or not bool((made != 0).any()):
         return None
     factor = float((given @ made) / (made @ made))

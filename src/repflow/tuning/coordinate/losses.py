@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repflow.tuning.coordinate.changes import main_tensor
+from repflow.empirical.call import output_of
 
 
 def loss_function(name: str) -> Callable[[Any, Any], Tensor]:
@@ -19,7 +19,7 @@ def loss_function(name: str) -> Callable[[Any, Any], Tensor]:
     """
 
     def loss(output: Any, y: Any) -> Tensor:
-        f = main_tensor(output)
+        f = output_of(output)
         f = f.flatten(0, -2) if f.ndim > 2 else f
         y = torch.as_tensor(y, device=f.device)
         whole = not y.is_floating_point() and y.numel() == len(f) and f.shape[-1] > 1

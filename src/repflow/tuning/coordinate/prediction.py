@@ -79,11 +79,6 @@ def predictions(
     }
 
 
-def network_of(plan: Plan) -> Network | None:
-    """The plan's network; None where theory does not cover its model."""
-    return getattr(plan, "network", None)
-
-
 def expected_features(plan: Plan, family: Family | None, changes: NDArray[np.float64]) -> float | None:
     """What the total change of all hidden layers should go as over sizes, up to a factor.
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 FloatArray = NDArray[np.float64]
-FORMATS = ("text", "markdown", "html", "dict")
 _HEADER = ("layer", "role", "own change", "+-", "predicted", "ratio", "total change", "last step", "finding")
 
 
@@ -123,8 +122,9 @@ class CoordinateCheck(Result):
 
     def table(self, format: str = "text") -> Any:
         """Layers, findings and exponents as ``"text"``, ``"markdown"``, ``"html"``, or ``"dict"`` for plain data."""
-        if format not in FORMATS:
-            raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+        from repflow.figures import check_table_format, table_markdown, table_text
+
+        check_table_format(format)
         if format == "dict":
             return {
                 "layers": self.rows(),
@@ -139,7 +139,7 @@ class CoordinateCheck(Result):
             tables.append((header, [_exponent_cells(row) for row in self.exponents]))
         if format == "html":
             return self._html(tables)
-        texts = [(_markdown if format == "markdown" else _text)(*table) for table in tables]
+        texts = [(table_markdown if format == "markdown" else table_text)(*table) for table in tables]
         lines = [*(f"{problem.kind}: {problem}" for problem in self.problems), *(f"note: {n}" for n in self.notes)]
         mark = "- " if format == "markdown" else ""
         return "\n\n".join([*texts, "\n".join([self.summary() + ".", *(mark + line for line in lines)])])
@@ -244,15 +244,3 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 def _exponent_cells(row: dict[str, Any]) -> tuple[str, ...]:
     keys = ("width", "predicted_width", "depth", "predicted_depth")
     return (row["what"], *("-" if row[key] is None else f"{row[key]:.2f}" for key in keys))
-
-
-def _text(header: tuple[str, ...], cells: list[tuple[str, ...]]) -> str:
-    widths = [max(len(line[column]) for line in [header, *cells]) for column in range(len(header))]
-    return "\n".join(
-        "  ".join(entry.ljust(width) for entry, width in zip(line, widths, strict=True)).rstrip()
-        for line in [header, *cells]
-    )
-
-
-def _markdown(header: tuple[str, ...], cells: list[tuple[str, ...]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in [header, ("---",) * len(header), *cells])
