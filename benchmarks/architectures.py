@@ -21,37 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from digits_training import train_on_digits
+from residual_mlp import ResidualMLP
 from torch import Tensor, nn
+from training import dataset
 
-from repflow.data import load_data
 from repflow.results import atomic_write_text
 from repflow.tuning import Plan, tune
 
 SIZES = ((32, 2), (32, 8), (128, 2), (128, 8), (64, 24))
-STEPS, BATCH = 200, 100
-#: A run ends when its loss exceeds this.
-DIVERGED = 10 * math.log(10)
-
-
-class ResidualMLP(nn.Module):
-    """Pre-norm residual branches of two linear layers."""
-
-    def __init__(self, width: int, blocks: int) -> None:
-        super().__init__()
-        self.embed = nn.Linear(64, width)
-        self.branches = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
-            for _ in range(blocks)
-        )
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 10) of images (N, 64)."""
-        h = self.embed(x)
-        for branch in self.branches:
-            h = h + branch(h)
-        return self.head(self.norm(h))
 
 
 class Transformer(nn.Module):
@@ -100,16 +78,8 @@ class Cell:
         return MODELS[self.model](self.width, self.blocks)
 
 
-def digits() -> tuple[Tensor, Tensor]:
-    """Inputs, standardised, and class numbers."""
-    data = load_data("digits", inputs=1797)
-    assert data.y is not None
-    return torch.tensor(data.x, dtype=torch.float32), torch.tensor(data.y)
-
-
 def train(cell: Cell, optimizer: str, octave: int, seed: int, plan: Plan | None) -> float:
     """Loss after training; infinite where it diverged."""
-    x, y = digits()
     model = cell.make(seed)
     make = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer]
     if plan is not None:
@@ -117,20 +87,7 @@ def train(cell: Cell, optimizer: str, octave: int, seed: int, plan: Plan | None)
         stepper = make(plan.param_groups(model, lr=2.0**octave, optimizer=optimizer))
     else:
         stepper = make(model.parameters(), lr=2.0**octave)
-    order = torch.Generator().manual_seed(10_000 + seed)
-    for _ in range(STEPS):
-        rows = torch.randperm(len(x), generator=order)[:BATCH]
-        loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
-        if not float(loss.detach()) < DIVERGED:
-            return math.inf
-        stepper.zero_grad()
-        loss.backward()
-        stepper.step()
-    with torch.no_grad():
-        total = sum(float(nn.functional.cross_entropy(model(a), b, reduction="sum")) for a, b in
-                    zip(x.split(256), y.split(256), strict=True))  # fmt: skip
-    final = total / len(x)
-    return final if final < DIVERGED else math.inf
+    return train_on_digits(model, stepper, seed)
 
 
 class Store:
@@ -171,7 +128,7 @@ class Store:
             if path.exists():
                 self._plans[cell.name] = Plan.from_json(path.read_text())
             else:
-                x, y = digits()
+                x, y = dataset("digits")
                 self._plans[cell.name] = tune(cell.make(0), x, y, loss="cross_entropy")
                 atomic_write_text(path, self._plans[cell.name].to_json())
         return self._plans[cell.name]

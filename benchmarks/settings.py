@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from constants import recorded
 from training import Cell, Setting, plan_of, prepare, train
 
+from repflow.figures import table_markdown
 from repflow.results import atomic_write_text
-from repflow.tuning import constants
 
 OCTAVES = (-3, -2, -1, 0, 1, 2, 3)
 SEEDS = 3
@@ -59,14 +60,9 @@ def measure(cell: Cell, setting: Setting) -> dict[str, Any]:
         "octaves": list(OCTAVES),
         "losses": [losses[i * SEEDS : (i + 1) * SEEDS] for i in range(len(OCTAVES))],
         "s": plan.scaling,
-        "constants": values(),
+        "constants": recorded(),
         "seconds": time.perf_counter() - started,
     }
-
-
-def values() -> dict[str, float]:
-    """The constants in force."""
-    return {name: value for name, value in vars(constants).items() if name.isupper()}
 
 
 def means(record: dict[str, Any]) -> list[float]:
@@ -104,7 +100,7 @@ def main() -> None:
             continue
         path = options.out / f"{cell.name}_{setting.name}.json"
         record = json.loads(path.read_text()) if path.exists() else None
-        if record is None or record["constants"] != values():
+        if record is None or record["constants"] != recorded():
             record = measure(cell, setting)
             atomic_write_text(path, json.dumps(record, indent=1))
         records.append(record)
@@ -112,8 +108,7 @@ def main() -> None:
     away = [abs(best_octave(record)) for record in records]
     print(f"{sum(k == 0 for k in away)} of {len(away)} optima at lr = 1, {sum(k <= 1 for k in away)} within one octave")
     if options.page:
-        lines = ["| " + " | ".join(line) + " |" for line in (HEADER, ("---",) * len(HEADER), *map(row, records))]
-        atomic_write_text(options.page, "\n".join(lines) + "\n")
+        atomic_write_text(options.page, table_markdown(HEADER, [row(record) for record in records]) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 
 import mup
 import torch
-from residual_peers.models import MODELS, Cell, Gpt2, Model, digits, is_embedding, is_hidden
+from residual_peers.models import MODELS, Cell, Gpt2, Model, is_embedding, is_hidden
 from torch import nn
+from training import dataset
 
 from repflow.results import atomic_write_text
 from repflow.tuning import Plan, tune
@@ -179,7 +180,7 @@ class Ours(Method):
             self._plans[cell], self._seconds[cell] = Plan.from_json(json.dumps(kept["plan"])), kept["seconds"]
         if cell not in self._plans:
             started = time.perf_counter()
-            self._plans[cell] = tune(cell.make(0), *digits(), loss="cross_entropy")
+            self._plans[cell] = tune(cell.make(0), *dataset("digits"), loss="cross_entropy")
             self._seconds[cell] = time.perf_counter() - started
             kept = {"seconds": self._seconds[cell], "plan": json.loads(self._plans[cell].to_json())}
             atomic_write_text(path, json.dumps(kept))

@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import torch
+from residual_mlp import ResidualMLP
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2Model
-
-from repflow.data import load_data
 
 TOKENS, HEADS, CLASSES = 4, 4, 10
 #: Widths and blocks, the base first; everything that rivals hold fixed is fixed there.
 WIDTHS = {"mlp": (32, 128), "gpt2": (16, 64)}
 BLOCKS = (2, 8)
-
-
-class ResidualMLP(nn.Module):
-    """Pre-norm residual branches of two linear layers, torch's own layers and initialisation."""
-
-    #: Names of the parameters that are read by the input alone, and of the head.
-    embedding, readout = ("embed.",), "head."
-
-    def __init__(self, width: int, blocks: int) -> None:
-        super().__init__()
-        self.embed = nn.Linear(64, width)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
-            for _ in range(blocks)
-        )
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, CLASSES)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 10) of images (N, 64)."""
-        h = self.embed(x)
-        for branch in self.blocks:
-            h = h + branch(h)
-        return self.head(self.norm(h))
-
-    def branches(self) -> list[nn.Module]:
-        """Whose output is added to the stream."""
-        return list(self.blocks)
-
-    def last_norm(self) -> nn.Module:
-        """What feeds the head."""
-        return self.norm
 
 
 class Gpt2(nn.Module):
@@ -119,14 +86,6 @@ class Cell:
 
 
 CELLS = tuple(Cell(model, width, blocks) for model in MODELS for width in WIDTHS[model] for blocks in BLOCKS)
-
-
-@cache
-def digits() -> tuple[Tensor, Tensor]:
-    """Inputs, standardised by one mean and one standard deviation, and class numbers."""
-    data = load_data("digits", inputs=1797)
-    assert data.y is not None
-    return torch.tensor(data.x, dtype=torch.float32), torch.tensor(data.y)
 
 
 def is_hidden(model: Model, name: str, parameter: nn.Parameter) -> bool:

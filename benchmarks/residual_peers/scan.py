@@ -9,36 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+from digits_training import train_on_digits
 from residual_peers.methods import Method
-from residual_peers.models import Cell, digits
-from torch import nn
+from residual_peers.models import Cell
 
 from repflow.results import atomic_write_text
 
-STEPS, BATCH, SEEDS = 200, 100, 2
-#: A run ends when its loss exceeds this, and counts as infinite.
-DIVERGED = 10 * math.log(10)
+SEEDS = 2
 
 
 def train(method: Method, cell: Cell, octave: int, seed: int) -> float:
     """Cross-entropy over all data after training."""
-    x, y = digits()
     model = method.model(cell, seed)
-    optimizer = method.optimizer(model, cell, 2.0**octave)
-    order = torch.Generator().manual_seed(10_000 + seed)
-    for _ in range(STEPS):
-        rows = torch.randperm(len(x), generator=order)[:BATCH]
-        loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
-        if not float(loss.detach()) < DIVERGED:
-            return math.inf
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    with torch.no_grad():
-        outputs = torch.cat([model(part) for part in x.split(300)])
-        final = float(nn.functional.cross_entropy(outputs, y))
-    return final if final < DIVERGED else math.inf
+    return train_on_digits(model, method.optimizer(model, cell, 2.0**octave), seed)
 
 
 @dataclass

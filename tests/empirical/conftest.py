@@ -1,37 +1,9 @@
 """Modules of several kinds, small."""
 
-import dataclasses
-
 import pytest
 import torch
+from tests.modules import Answer, Residual
 from torch import nn
-
-
-class Residual(nn.Module):
-    """Pre-norm residual branches between an input layer and a head."""
-
-    def __init__(self, width=16, blocks=3):
-        super().__init__()
-        self.embed = nn.Linear(6, width)
-        self.branches = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
-            for _ in range(blocks)
-        )
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 3)
-
-    def forward(self, x):
-        h = self.embed(x)
-        for branch in self.branches:
-            h = h + branch(h)
-        return self.head(self.norm(h))
-
-
-@dataclasses.dataclass
-class Answer:
-    """What the models of ``transformers`` return."""
-
-    loss: object = None
-    logits: object = None
 
 
 class Language(nn.Module):

@@ -1,39 +1,15 @@
 """``tune`` of modules that are no chain."""
 
-import dataclasses
-
 import pytest
 import torch
+from tests.modules import Answer, Residual
 from torch import nn
 
 import repflow as rf
 
 
-class Residual(nn.Module):
-    """Pre-norm residual branches between an input layer and a head."""
-
-    def __init__(self, width=16, blocks=4, n_in=6, n_out=3):
-        super().__init__()
-        self.embed = nn.Linear(n_in, width)
-        self.branches = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
-            for _ in range(blocks)
-        )
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, n_out)
-
-    def forward(self, x):
-        h = self.embed(x)
-        for branch in self.branches:
-            h = h + branch(h)
-        return self.head(self.norm(h))
-
-
-@dataclasses.dataclass
-class Answer:
-    """As the models of ``transformers`` return."""
-
-    loss: object = None
-    logits: object = None
+def wide_residual(width=16, blocks=4, n_in=6, n_out=3):
+    return Residual(width, blocks, n_in, n_out, expand=2)
 
 
 class Language(nn.Module):
@@ -114,7 +90,7 @@ def drawn(plan, model, x, seeds=30):
 
 
 def test_initialisation_of_a_residual_network(data):
-    model = Residual(width=64)
+    model = wide_residual(width=64)
     x, y = data
     plan = rf.tune(model, x, y)
     entries = by_name(plan)
@@ -142,7 +118,7 @@ def test_critical_couplings_behind_an_activation_module():
 
 def test_draws_are_reproducible_and_skip_what_is_frozen(data):
     x, y = data
-    model = Residual()
+    model = wide_residual()
     model.branches[0][1].weight.requires_grad_(False)
     held = model.branches[0][1].weight.clone()
     plan = rf.tune(model, x, y)
@@ -160,7 +136,7 @@ def test_draws_are_reproducible_and_skip_what_is_frozen(data):
 def test_the_same_plan_each_time_and_in_a_file(data):
     x, y = data
     torch.manual_seed(0)
-    model = Residual()
+    model = wide_residual()
     plan = rf.tune(model, x, y)
     assert plan.to_json() == rf.tune(model, x, y).to_json()
     again = rf.Plan.from_json(plan.to_json())
@@ -171,7 +147,7 @@ def test_the_same_plan_each_time_and_in_a_file(data):
     assert "measured" in plan.table("markdown")
     assert plan.max_learning_rate() == pytest.approx(plan.edge)
     plan.assert_healthy()
-    assert plan.transfer_to(Residual(width=24), x, y).measured
+    assert plan.transfer_to(wide_residual(width=24), x, y).measured
 
 
 def test_width_and_depth_move_the_rates_of_adam_as_they_should(data):
@@ -180,7 +156,7 @@ def test_width_and_depth_move_the_rates_of_adam_as_they_should(data):
     rates = {}
     for width, blocks in ((32, 4), (128, 4), (32, 16)):
         torch.manual_seed(0)
-        plan = rf.tune(Residual(width, blocks), x, y)
+        plan = rf.tune(wide_residual(width, blocks), x, y)
         rates[width, blocks] = by_name(plan)["branches.1.1.weight"].adam
     assert rates[32, 4] / rates[128, 4] == pytest.approx(4.0, rel=0.3)
     assert rates[32, 4] / rates[32, 16] == pytest.approx(2.0, rel=0.3)
@@ -233,7 +209,7 @@ def test_convolutions_and_batch_normalisation():
 def test_nothing_of_the_module_changes(data):
     x, y = data
     torch.manual_seed(0)
-    model = Residual()
+    model = wide_residual()
     model.norm.eval()
     model.head.weight.grad = torch.randn(3, 16)
     seen = []
@@ -253,7 +229,7 @@ def test_it_trains_without_a_sweep(data):
     y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
     for optimizer, make in (("sgd", torch.optim.SGD), ("adam", torch.optim.Adam)):
         torch.manual_seed(0)
-        model = Residual()
+        model = wide_residual()
         plan = rf.tune(model, x, y, loss="cross_entropy")
         plan.initialize_(model, torch.Generator().manual_seed(0))
         stepper = make(plan.param_groups(model, optimizer=optimizer))
