@@ -54,6 +54,8 @@ def test_what_is_compiled_is_traced_as_what_it_was():
     assert [place.name for place in graph.parameters][:2] == ["0.weight", "0.bias"]
     assert rf.flow(graph, x)[-1].known
     assert isinstance(rf.trace(torch.compile(nn.Linear(5, 2)), x), rf.Network)
+    averaged = torch.optim.swa_utils.AveragedModel(nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2)))
+    assert isinstance(rf.trace(averaged, x), rf.Network)
 
 
 def test_nodes_and_edges_of_a_residual_network():

@@ -7,7 +7,8 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 from torch.optim.swa_utils import AveragedModel
 
 import repflow as rf
-from repflow.tuning.wrapping import overwrite, parameters_by_name, unwrapped, whole
+from repflow.tuning.wrapping import overwrite, parameters_by_name, whole
+from repflow.wrappers import unwrapped
 
 
 def compiled(model):

@@ -22,6 +22,7 @@ from repflow.graph.theory import Measure, Theory
 from repflow.network import Network
 from repflow.recursion.memory import require
 from repflow.results import Payload, Result, result_schema
+from repflow.wrappers import unwrapped
 
 _DROPOUT = "dropout is left out: the theory is of the network at evaluation"
 
@@ -270,7 +271,7 @@ def read_graph(module: nn.Module, x: Any) -> Graph:
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be an nn.Module, got {type(module).__name__}")
-    module = uncompiled(module)
+    module = unwrapped(module)
     tape = record(module, as_arguments(x, _dtype(module)))
     numbering = number(tape)
     branches = find_branches(numbering.nodes, _scales(tape, numbering))
@@ -291,11 +292,6 @@ def read_graph(module: nn.Module, x: Any) -> Graph:
     return Graph(numbering.nodes, numbering.output, places, branches, notes, module)
 
 
-def uncompiled(module: nn.Module) -> nn.Module:
-    """The module inside ``torch.compile``, which is the same function; any other comes back as it is."""
-    return module._modules.get("_orig_mod") or module
-
-
 def observe(module: nn.Module, x: Any, parameters: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
     """The (first) value of every node by name, with other parameters if they are given: what a measurement looks at.
 
@@ -308,7 +304,7 @@ def observe(module: nn.Module, x: Any, parameters: Mapping[str, Tensor] | None =
     parameters
         Tensors to use in place of its parameters, by name; those that are left out stay.
     """
-    module = uncompiled(module)
+    module = unwrapped(module)
     arguments: Arguments = as_arguments(x, _dtype(module))
     tape = record(module, arguments, parameters, keep=True)
     numbering = number(tape)

@@ -9,8 +9,9 @@ from typing import Any, overload
 from torch import Tensor, nn
 
 from repflow.graph.chain import mean_square, read_chain, rows_of
-from repflow.graph.graph import Graph, read_graph, uncompiled
+from repflow.graph.graph import Graph, read_graph
 from repflow.network import Network
+from repflow.wrappers import unwrapped
 
 #: How far a layer's kurtosis may lie from a Gaussian's 3 before ``trace`` says so: in standard errors, and at least
 #: this much.
@@ -55,7 +56,7 @@ def trace(module: nn.Module, example_input: Any = None) -> Network | Graph:
     >>> trace(nn.Sequential(nn.Linear(64, 128), nn.Tanh(), nn.Linear(128, 10)))   # doctest: +SKIP
     """
     try:
-        chain = read_chain(uncompiled(module) if isinstance(module, nn.Module) else module)
+        chain = read_chain(unwrapped(module) if isinstance(module, nn.Module) else module)
     except ValueError as error:
         if example_input is None:
             raise ValueError(f"{error}; with example inputs, trace(module, x), it becomes a Graph") from error

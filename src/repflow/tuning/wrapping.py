@@ -7,28 +7,8 @@ for the bare model applies to the wrapped one.
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
 
-#: Classes that hold the model as ``module`` and do nothing but run it.
-_HOLDERS = (DistributedDataParallel, nn.DataParallel, AveragedModel)
-#: Names that only torch's wrappers give to what they hold: ``torch.compile`` and activation checkpointing.
-_INNER = ("_orig_mod", "_checkpoint_wrapped_module")
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside ``torch.compile``, ``DistributedDataParallel``, ``DataParallel`` and ``AveragedModel``.
-
-    Anything else comes back as it is.
-    """
-    while isinstance(model, nn.Module):
-        held = model._modules.get("module") if isinstance(model, _HOLDERS) else None
-        for name in _INNER:
-            held = held or model._modules.get(name)
-        if held is None:
-            break
-        model = held
-    return model
+from repflow.wrappers import INNER, unwrapped
 
 
 def whole(model: nn.Module) -> nn.Module:
@@ -53,7 +33,7 @@ def whole(model: nn.Module) -> nn.Module:
 def parameters_by_name(model: nn.Module) -> dict[str, nn.Parameter]:
     """Every parameter under each of its names, as they are without wrappers."""
     return {
-        ".".join(part for part in name.split(".") if part not in _INNER): parameter
+        ".".join(part for part in name.split(".") if part not in INNER): parameter
         for name, parameter in unwrapped(model).named_parameters(remove_duplicate=False)
     }
 
