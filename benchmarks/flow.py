@@ -3,7 +3,8 @@
     python benchmarks/flow.py [--quick]
 
 Kernel: N = 1000 inputs, n_0 = 64, depth 10 (target 1.5 s and 1 GiB; with the tangent kernel 2.5 s). Vertex in full:
-gelu, N = 16 (10 s) and N = 32 (60 s). Peers, measured in the same run: tensor quadrature, 2-D for the kernel and 4-D
+gelu, N = 16 (10 s) and N = 32 (60 s). Tangent kernel at order 1, gelu: all tensors at N = 4 (30 s), A, B, D, F at
+N = 16 (60 s). Peers, measured in the same run: tensor quadrature, 2-D for the kernel and 4-D
 for the vertex, at nodes that reach 1e-6 (in batches, see benchmarks/expectation.py), and an ensemble of Gram-matrix
 chains: M of them know a variance to sqrt(2/M) of itself, their cost is that of repflow.sample with method="gram".
 """
@@ -104,6 +105,31 @@ def vertices(n: int, depth: int, repeats: int, chains: int, largest: int) -> Non
         )
 
 
+def tangents(n: int, depth: int, repeats: int, differentials: bool, largest: int) -> None:
+    name = "gelu"
+    net, x = network(name, depth), digits(n)
+    rf.flow(net, x[:2], tangent=True, differentials=differentials)
+    seconds = best_of(repeats, lambda: rf.flow(net, x, tangent=True, differentials=differentials))
+    pairs = n * (n + 1) // 2
+    count = 2 * math.comb(n + 3, 4) + pairs**2  # <s s s s> and <s' s' s' s'>, <s s s' s'>
+    if differentials:  # derivatives of orders 0112, 1113 and 1122
+        count += n * n * pairs + math.comb(n + 2, 3) * n + pairs**2
+    what = "A B D F P Q R S T U" if differentials else "A B D F"
+    print(f"tangent {name} N={n} L={depth}, {what}, {count} expectations a layer: {seconds:.1f} s")
+    peer = quadruple_peer(rf.as_activation(name), rf.flow(net, x, order=0)[1].kernel, ACCURACY, largest)
+    theirs = peer.seconds * count * (depth - 1)
+    print(f"       4-D quadrature, {peer.describe(ACCURACY)}: {theirs:.0f} s, {theirs / seconds:.0f} times as long")
+    networks = 32
+    start = time.perf_counter()
+    rf.sample(net, x[:4], networks=networks, seed=0, tangent=True)
+    cost = (time.perf_counter() - start) / networks
+    needed = 2 / 1e-2**2
+    print(
+        f"       ensemble at N=4, {needed:.0e} networks of width 64, {1e3 * cost:.1f} ms each, for A to 1%: "
+        f"{needed * cost:.2g} s, {needed * cost / seconds:.2g} times as long"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="N = 200 for the kernel, N = 8 for the vertex")
@@ -116,6 +142,8 @@ def main() -> None:
     kernels(200 if options.quick else 1000, options.depth, options.repeats)
     for n in (8,) if options.quick else (16,) if options.skip_large else (16, 32):
         vertices(n, options.depth, options.repeats, options.chains, 32 if options.quick else 64)
+    for n, differentials in ((4, True), (8 if options.quick else 16, False)):
+        tangents(n, options.depth, options.repeats, differentials, 32 if options.quick else 64)
 
 
 if __name__ == "__main__":

@@ -115,3 +115,20 @@ def test_one_layer_of_tanh_at_any_width(network):
         layer = flow(network((5, width, 3), "tanh", 1.0), np.ones((1, 5)))[2]
         assert float(layer.vertex) == pytest.approx(fourth - second**2, rel=1e-9)
         assert float(layer.kernel_correction) == 0.0
+
+
+@pytest.mark.parametrize(("name", "map_"), [("relu", _arc_cosine), ("erf", _arc_sine), ("identity", _linear)])
+def test_closed_forms_of_two_hundred_inputs_at_depth_ten(network, name, map_):
+    """To 1e-10 of the largest entry, on inputs in all directions: the closed forms lose digits near rho = 1 alone."""
+    C_W = {"relu": 2.0, "erf": 1.2, "identity": 1.0}[name]
+    x = np.random.default_rng(2).standard_normal((200, 30))
+    found = flow(network((30, *[50] * 9, 10), name, C_W, 0.0, 0.9, 0.2), x, order=0, tangent=True)
+    k, theta = C_W * _relative(x), 0.2 + 0.9 * _relative(x)
+    for layer in found:
+        np.testing.assert_allclose(layer.kernel, k, atol=1e-10 * k.max())
+        np.testing.assert_allclose(layer.ntk, theta, atol=1e-10 * theta.max())
+        mean, slope = map_(k)
+        if name == "relu":
+            np.fill_diagonal(slope, 0.5)  # arccos of 1 - 1e-16 is 1e-8
+        k, theta = C_W * mean, 0.2 + 0.9 * mean + C_W * slope * theta
+    assert layer.index == 10

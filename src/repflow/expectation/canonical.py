@@ -7,6 +7,7 @@ coefficients, weighted by c_1^j c_2^k. Nothing is divided by a determinant: a di
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +34,7 @@ class Canonical:
     correlation: Tensor
 
 
-def _principal(k: Tensor) -> tuple[Tensor, Tensor]:
+def principal(k: Tensor) -> tuple[Tensor, Tensor]:
     """Loadings V sqrt(lambda) of 2 x 2 covariances (M, 2, 2), and their pseudo-inverses."""
     values, vectors = torch.linalg.eigh(k)
     values, vectors = values.flip(-1), vectors.flip(-1)
@@ -45,8 +46,8 @@ def _principal(k: Tensor) -> tuple[Tensor, Tensor]:
 
 def canonical(covariance: Tensor) -> Canonical:
     """Canonical coordinates of the pairs (1, 2) and (3, 4) of four variables, covariance of shape (M, 4, 4)."""
-    a, a_inverse = _principal(covariance[:, :2, :2])
-    b, b_inverse = _principal(covariance[:, 2:, 2:])
+    a, a_inverse = principal(covariance[:, :2, :2])
+    b, b_inverse = principal(covariance[:, 2:, 2:])
     cross = a_inverse.mT @ covariance[:, :2, 2:] @ b_inverse
     u, c, vt = torch.linalg.svd(cross)
     return Canonical(a @ u, b @ vt.mT, c.clamp(max=1.0))
@@ -61,17 +62,35 @@ def arrange(covariance: Tensor, order: tuple[int, ...]) -> Tensor:
     return covariance[:, list(order)][:, :, list(order)]
 
 
+def least_correlated_pairing(covariance: Tensor) -> Tensor:
+    """Number in PAIRINGS of the pairing with the smallest c_1, for covariances (M, 4, 4); shape (M,)."""
+    return torch.stack([largest_correlation(arrange(covariance, order)) for order in PAIRINGS]).argmin(0)
+
+
 def least_correlated(covariance: Tensor) -> Tensor:
     """Covariances (M, 4, 4) arranged so that the pairs (1, 2) and (3, 4) have the smallest c_1."""
-    arranged = [arrange(covariance, order) for order in PAIRINGS]
-    best = torch.stack([largest_correlation(k) for k in arranged]).argmin(0)
-    return torch.stack(arranged)[best, torch.arange(len(best), device=best.device)]
+    return arranged(covariance, PAIRINGS, least_correlated_pairing(covariance))
+
+
+def arranged(covariance: Tensor, orders: Sequence[tuple[int, ...]], which: Tensor) -> Tensor:
+    """Covariances (M, 4, 4), each in the order ``orders[which[m]]``."""
+    order = torch.tensor(orders, device=covariance.device)[which]
+    rows = covariance.gather(1, order[:, :, None].expand(-1, -1, 4))
+    return rows.gather(2, order[:, None, :].expand(-1, 4, -1))
+
+
+def rearranged_columns(arrangements: Sequence[tuple[int, ...]], orders: Sequence[tuple[int, ...]]) -> Tensor:
+    """Where the column of each arrangement of four functions goes when the variables are taken in another order, shape
+    (orders, C); with each arrangement all its permutations are listed.
+    """
+    place = {tuple(arrangement): number for number, arrangement in enumerate(arrangements)}
+    return torch.tensor([[place[tuple(o[i] for i in order)] for o in arrangements] for order in orders])
 
 
 def largest_correlation(covariance: Tensor) -> Tensor:
     """c_1 of the pairs (1, 2) and (3, 4), shape (M,)."""
-    _, a = _principal(covariance[:, :2, :2])
-    _, b = _principal(covariance[:, 2:, 2:])
+    _, a = principal(covariance[:, :2, :2])
+    _, b = principal(covariance[:, 2:, 2:])
     cross = a.mT @ covariance[:, :2, 2:] @ b
     # Singular values of a 2 x 2 matrix: half the sum and difference of two hypotenuses.
     p, q = cross[:, 0, 0], cross[:, 0, 1]

@@ -119,6 +119,15 @@ def _perceptron(kernel: Tensor) -> Parts:
     }
 
 
+def step_map(slopes: tuple[float, float], kernel: Tensor, derivatives: int) -> Parts:
+    """The parts of a PairMap of sigma' = alpha sgn z + beta: (2 alpha)^2 times the perceptron's, its mean shifted."""
+    jump, beta = slopes[1] - slopes[0], 0.5 * (slopes[1] + slopes[0])
+    parts = _select(_perceptron(kernel), derivatives, slope=False)
+    parts = {name: jump * jump * value for name, value in parts.items()}
+    parts["mean"] += beta * beta - 0.25 * jump * jump
+    return parts
+
+
 def _erf(kernel: Tensor) -> Parts:
     """S = (2/pi) asin(2 K_12/sqrt(c_1 c_2)), <s's'> = (4/pi)/sqrt(c_1 c_2 - 4 K_12^2), c = 1 + 2 K."""
     c = 1.0 + 2.0 * kernel.diagonal()

@@ -17,9 +17,8 @@ from repflow.activation import Activation
 from repflow.expectation.canonical import least_correlated
 from repflow.expectation.kinked import COLLINEAR
 from repflow.expectation.kinked_series import kinked_four_point
-from repflow.expectation.mehler import Series
+from repflow.expectation.mehler import Series, correlations
 from repflow.expectation.orthant import four_steps
-from repflow.expectation.pair_map import correlations
 from repflow.expectation.pair_series import Sides, pair_series
 from repflow.expectation.single import rule
 from repflow.expectation.split import split_expectations

@@ -54,10 +54,10 @@ def kinked_pair_map(activation: Activation, kernel: Tensor, derivatives: int, sl
                 values, unresolved = series.matrix(function, function, rho, _TOL)
                 parts[name].copy_(values)
                 _general(activation, kernel, open_ & unresolved, {name: parts[name]})
-                _collinear(activation, kernel, collinear & unresolved, {name: parts[name]})
+                collinear_pairs(activation, kernel, collinear & unresolved, {name: parts[name]})
     else:
         _general(activation, kernel, open_, parts)
-        _collinear(activation, kernel, collinear, parts)
+        collinear_pairs(activation, kernel, collinear, parts)
     _silent(activation, kernel, upper & (product <= 0), parts)
     return parts
 
@@ -143,7 +143,7 @@ def _deltas(activation: Activation, order: int) -> tuple[tuple[float, float], ..
     return activation.jumps(order - 1) if order else ()
 
 
-def _collinear(activation: Activation, kernel: Tensor, where: Tensor, parts: dict[str, Tensor]) -> None:
+def collinear_pairs(activation: Activation, kernel: Tensor, where: Tensor, parts: dict[str, Tensor]) -> None:
     """z_b = c z_a: functions of K_aa alone, whose derivative is booked under it."""
     a, b = torch.nonzero(where, as_tuple=True)
     if not len(a):

@@ -8,14 +8,15 @@ grid's step follows it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from repflow.activation import Activation
-from repflow.expectation.canonical import PAIRINGS, arrange, least_correlated
+from repflow.expectation.canonical import PAIRINGS, arranged, least_correlated_pairing, rearranged_columns
 from repflow.expectation.kinked import COLLINEAR
-from repflow.expectation.pair_series import Sides, pair_series
+from repflow.expectation.pair_series import Sides, product_series
 from repflow.expectation.single import hermite_coefficients, rule
 from repflow.expectation.smoothing import Smoothed
 
@@ -34,8 +35,33 @@ _JUMP_ERROR = 4e-3
 
 def kinked_four_point(activation: Activation, covariance: Tensor) -> tuple[Tensor, Tensor]:
     """Values and error estimates, shape (M,) each, for covariances (M, 4, 4) in any order."""
-    values, error = covariance.new_empty(len(covariance)), covariance.new_empty(len(covariance))
+    values, error = kinked_products([activation], covariance, [(0, 0, 0, 0)])
+    return values[:, 0], error[:, 0]
+
+
+def kinked_products(
+    functions: Sequence[Activation], covariance: Tensor, arrangements: Sequence[tuple[int, ...]]
+) -> tuple[Tensor, Tensor]:
+    """<f_i(z_1) f_j(z_2) f_k(z_3) f_l(z_4)>, several (i, j, k, l) at once.
+
+    Parameters
+    ----------
+    functions
+        f_0, f_1, ..., with the same breakpoints.
+    covariance
+        Shape (M, 4, 4), in any order.
+    arrangements
+        Numbers of the functions, with each tuple all its permutations.
+
+    Returns
+    -------
+    values, error
+        Values and error estimates, shape (M, C) each.
+    """
+    shape = len(covariance), len(arrangements)
+    values, error = covariance.new_empty(shape), covariance.new_empty(shape)
     orders = (*PAIRINGS, *(order[2:] + order[:2] for order in PAIRINGS))
+    moved = rearranged_columns(arrangements, orders).to(covariance.device)
     pairs = torch.stack([_collinear(covariance, order[0], order[1]) for order in orders])  # (6, M)
     opposite = pairs[[3, 4, 5, 0, 1, 2]]
     for single in ((True, True), (True, False), (False, False)):
@@ -46,16 +72,14 @@ def kinked_four_point(activation: Activation, covariance: Tensor) -> tuple[Tenso
         if not len(chosen):
             continue
         part = covariance[chosen]
-        if single[0]:
-            best = fits[:, chosen].long().argmax(0)
-            stacked = torch.stack([arrange(part, order) for order in orders])
-            part = stacked[best, torch.arange(len(best), device=best.device)]
-        else:
-            part = least_correlated(part)
+        best = fits[:, chosen].long().argmax(0) if single[0] else least_correlated_pairing(part)
+        part = arranged(part, orders, best)
         if single[1] and bool(_collinear(part, 0, 2).all()):
-            values[chosen], error[chosen] = _one_dimension(activation, part), 0.0
+            found, short = _one_dimension(functions, part, arrangements), torch.zeros(shape[1:], dtype=torch.float64)
+            short = short.to(part.device).expand_as(found)
         else:
-            values[chosen], error[chosen] = _smoothed(activation, part, single)
+            found, short = _smoothed(functions, part, single, arrangements)
+        values[chosen], error[chosen] = found.gather(1, moved[best]), short.gather(1, moved[best])
     return values, error
 
 
@@ -64,14 +88,24 @@ def _collinear(covariance: Tensor, i: int, j: int) -> Tensor:
     return product - covariance[:, i, j] ** 2 <= COLLINEAR * product
 
 
-def _smoothed(activation: Activation, covariance: Tensor, single: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
+def _smoothed(
+    functions: Sequence[Activation],
+    covariance: Tensor,
+    single: tuple[bool, bool],
+    arrangements: Sequence[tuple[int, ...]],
+) -> tuple[Tensor, Tensor]:
     """The series, each quadruple at the coarsest step that its covariance allows."""
-    values, error = covariance.new_empty(len(covariance)), covariance.new_empty(len(covariance))
+    shape = len(covariance), len(arrangements)
+    values, error = covariance.new_empty(shape), covariance.new_empty(shape)
+    columns = [((o[0], o[1]), (o[2], o[3])) for o in arrangements]
     first = 2 * single[0] + 2 * single[1]
     variance = covariance.diagonal(dim1=1, dim2=2)
-    room = _room(covariance, first) if first < 4 else torch.full_like(values, math.inf)
+    unbounded = torch.full_like(values[:, 0], math.inf)
+    room = _room(covariance, first) if first < 4 else unbounded
     # A curved activation is averaged by an expansion in s between its kinks: s stays small on the scale of its curves.
-    widest = variance.amax(1).sqrt() if Smoothed(activation).curved else torch.zeros_like(values)
+    curved = any(Smoothed(function).curved for function in functions)
+    widest = variance.amax(1).sqrt() if curved else torch.zeros_like(unbounded)
+    jumping = torch.tensor([any(not functions[i].continuous for i in o) for o in arrangements])
     left = torch.ones(len(covariance), dtype=torch.bool, device=covariance.device)
     for step in (*_STEPS, _BARE_STEP):
         bare = step == _BARE_STEP or first == 4
@@ -84,9 +118,10 @@ def _smoothed(activation: Activation, covariance: Tensor, single: tuple[bool, bo
         share[:first] = 0.0
         averaged = share * variance[chosen]
         sides = Sides(single, step, None if bare else averaged.sqrt().clamp(min=1e-150))
-        found, short = pair_series(activation, covariance[chosen] - torch.diag_embed(averaged), _TOL, sides)
-        if bare and not activation.continuous and first < 4:
-            short = short + _JUMP_ERROR
+        thinned = covariance[chosen] - torch.diag_embed(averaged)
+        found, short = product_series(functions, thinned, _TOL, columns, sides)
+        if bare and first < 4:
+            short = short + _JUMP_ERROR * jumping.to(short)
         values[chosen], error[chosen] = found, short * found.abs()
     return values, error
 
@@ -105,14 +140,18 @@ def _room(covariance: Tensor, first: int) -> Tensor:
     return torch.linalg.eigvalsh(scaled)[:, 0].clamp(min=0.0) * (1 - 1e-9)
 
 
-def _one_dimension(activation: Activation, covariance: Tensor) -> Tensor:
+def _one_dimension(
+    functions: Sequence[Activation], covariance: Tensor, arrangements: Sequence[tuple[int, ...]]
+) -> Tensor:
     """All four variables collinear: an integral over one of them, cut at every kink."""
     sigma = covariance.diagonal(dim1=1, dim2=2).clamp(min=0.0).sqrt()
     lead = sigma.argmax(1)
     rows = torch.arange(len(lead), device=lead.device)
     ratio = covariance[rows, lead] / covariance[rows, lead, lead].clamp(min=1e-300)[:, None]  # z_i = ratio_i z_lead
-    kinks = torch.tensor(activation.kinks, dtype=torch.float64, device=covariance.device)
+    kinks = torch.tensor(functions[0].kinks, dtype=torch.float64, device=covariance.device)
     safe = torch.where(ratio.abs() > 0, ratio, 1e-300)
     quadrature = rule((kinks / safe[:, :, None]).flatten(1), covariance[rows, lead, lead])
-    product = activation(ratio[:, :, None] * quadrature.z[:, None, :]).prod(1)
-    return hermite_coefficients(quadrature, product, 1)[:, 0]
+    z = ratio[:, :, None] * quadrature.z[:, None, :]
+    values = [function(z) for function in functions]
+    products = [torch.stack([values[k][:, slot] for slot, k in enumerate(o)]).prod(0) for o in arrangements]
+    return torch.stack([hermite_coefficients(quadrature, product, 1)[:, 0] for product in products], dim=1)

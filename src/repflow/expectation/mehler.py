@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from repflow.activation import Activation
@@ -21,6 +22,14 @@ from repflow.expectation.single import Rule, hermite_coefficients, rule
 MAX_TERMS = 1024
 _FIRST_TERMS = 64
 _BLOCK = 256  # a block of this side stays in a core's cache during the Horner scheme
+
+
+def correlations(kernel: Float64[Tensor, "N N"]) -> Float64[Tensor, "N N"]:
+    """rho_ab = K_ab / sqrt(K_aa K_bb), clipped to [-1, 1]; 0 where a variance is 0, 1 on the diagonal."""
+    variance = kernel.diagonal().clamp(min=0.0)
+    inverse = torch.where(variance > 0, variance.clamp(min=1e-300).rsqrt(), torch.zeros_like(variance))
+    rho = (kernel * inverse[:, None]).mul_(inverse[None, :]).clamp_(-1.0, 1.0)
+    return rho.fill_diagonal_(1.0)
 
 
 @dataclass

@@ -9,7 +9,6 @@ activation's derivatives in three variables do not exist, are functions of one v
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float64
@@ -18,11 +17,8 @@ from torch import Tensor
 from repflow.activation import Activation
 from repflow.expectation.closed import closed_pair_map
 from repflow.expectation.kinked import kinked_pair_map
-from repflow.expectation.mehler import Series
+from repflow.expectation.pair_moments import PairMoments
 from repflow.expectation.single import hermite_coefficients, rule
-from repflow.expectation.split import split_expectations
-
-_TOL_SMOOTH = 1e-10
 
 
 @dataclass
@@ -52,14 +48,6 @@ class PairMap:
     h_cross: Float64[Tensor, "N N"] | None = None
     h_self_other: Float64[Tensor, "N N"] | None = None
     h_self_cross: Float64[Tensor, "N N"] | None = None
-
-
-def correlations(kernel: Float64[Tensor, "N N"]) -> Float64[Tensor, "N N"]:
-    """rho_ab = K_ab / sqrt(K_aa K_bb), clipped to [-1, 1]; 0 where a variance is 0, 1 on the diagonal."""
-    variance = kernel.diagonal().clamp(min=0.0)
-    inverse = torch.where(variance > 0, variance.clamp(min=1e-300).rsqrt(), torch.zeros_like(variance))
-    rho = (kernel * inverse[:, None]).mul_(inverse[None, :]).clamp_(-1.0, 1.0)
-    return rho.fill_diagonal_(1.0)
 
 
 def pair_map(
@@ -94,13 +82,13 @@ def pair_map(
         result = _smooth(activation, kernel, derivatives, slope)
     else:
         result = PairMap(**kinked_pair_map(activation, kernel, derivatives, slope))
-    _fill_diagonal(result, activation, kernel.diagonal())
+    fill_diagonal(result, activation, kernel.diagonal())
     if slope:
         _fill_silent(result, activation, kernel.diagonal())
     return result
 
 
-def _fill_diagonal(result: PairMap, activation: Activation, variance: Tensor) -> None:
+def fill_diagonal(result: PairMap, activation: Activation, variance: Tensor) -> None:
     """Diagonals as functions of one variance: S, dS/dK = <(s^2)''>/2 and d2S/dK2 = <(s^2)''''>/4."""
     quadrature = rule(activation, variance)
     squares = activation(quadrature.z) ** 2
@@ -140,17 +128,7 @@ def _fill_silent(result: PairMap, activation: Activation, variance: Tensor) -> N
 
 
 def _smooth(activation: Activation, kernel: Tensor, derivatives: int, slope: bool) -> PairMap:
-    rho = correlations(kernel)
-    series = Series(activation, kernel.diagonal())
-    for order in range(5):
-        series.add(str(order), partial(activation.derivative, order=order))
-
-    def expectation(p: int, q: int) -> Tensor:
-        values, unresolved = series.matrix(str(p), str(q), rho, _TOL_SMOOTH)
-        if bool(unresolved.any()):
-            _replace(values, unresolved, activation, kernel, p, q)
-        return values
-
+    expectation = PairMoments(activation, kernel, diagonal=False)
     result = PairMap(mean=expectation(0, 0))
     if slope or derivatives:
         product = expectation(1, 1)
@@ -164,29 +142,3 @@ def _smooth(activation: Activation, kernel: Tensor, derivatives: int, slope: boo
         result.h_self_cross = 0.5 * expectation(3, 1)
         result.h_self = 0.25 * expectation(4, 0)
     return result
-
-
-def _replace(values: Tensor, where: Tensor, activation: Activation, kernel: Tensor, p: int, q: int) -> None:
-    """Two-dimensional quadrature for the pairs that the series does not resolve."""
-    a, b = torch.nonzero(where, as_tuple=True)
-    if p == q:
-        a, b = a[a <= b], b[a <= b]
-    variance = kernel.diagonal()
-    flip = variance[a] < variance[b]  # the wider one outside: the slope of the conditional mean stays below one
-    for swapped in (False, True):
-        i, j = a[flip == swapped], b[flip == swapped]
-        if not len(i):
-            continue
-        first, second = (j, i) if swapped else (i, j)
-        orders = (q, p) if swapped else (p, q)
-        found = split_expectations(
-            [partial(activation.derivative, order=orders[0])],
-            [partial(activation.derivative, order=orders[1])],
-            (),
-            variance[first],
-            variance[second],
-            kernel[first, second],
-        )[0][0]
-        values[i, j] = found
-        if p == q:
-            values[j, i] = found

@@ -16,6 +16,7 @@ collinear inputs) is integrated with panels cut at the kinks.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,6 +27,9 @@ from repflow.activation import Activation
 from repflow.expectation.canonical import Canonical, canonical
 from repflow.expectation.single import hermite_coefficients, hermite_values, rule
 from repflow.expectation.smoothing import Smoothed
+
+#: Numbers of the functions of a pair's two variables.
+Product = tuple[int, int]
 
 _REACH = 8.5
 _STEP_Z = 0.4  # trapezoid step in z: activations have poles at a distance of order 1.5 or more
@@ -93,28 +97,49 @@ def _first_terms(correlation: Tensor, tol: float) -> Tensor:
 def pair_series(
     activation: Activation, covariance: Tensor, tol: float, sides: Sides | None = None
 ) -> tuple[Tensor, Tensor]:
-    """<f(z_1) f(z_2) f(z_3) f(z_4)> for a batch of quadruples.
-
-    Parameters
-    ----------
-    activation
-        f.
-    covariance
-        Shape (M, 4, 4), less what ``sides.spread`` averages over.
-    tol
-        Remainder accepted, relative to sqrt(<(f_1 f_2)^2> <(f_3 f_4)^2>).
-    sides
-        How to take the products (1, 2) and (3, 4).
+    """<f(z_1) f(z_2) f(z_3) f(z_4)> for a batch of quadruples: :func:`product_series` of one function.
 
     Returns
     -------
     values, error
         Shape (M,) each; ``error`` is the bound on the relative remainder that was reached.
     """
+    values, error = product_series([activation], covariance, tol, [((0, 0), (0, 0))], sides)
+    return values[:, 0], error[:, 0]
+
+
+def product_series(
+    functions: Sequence[Activation],
+    covariance: Tensor,
+    tol: float,
+    columns: Sequence[tuple[Product, Product]],
+    sides: Sides | None = None,
+) -> tuple[Tensor, Tensor]:
+    """<f_i(z_1) f_j(z_2) f_k(z_3) f_l(z_4)> for a batch of quadruples, several (i, j, k, l) at once.
+
+    Parameters
+    ----------
+    functions
+        f_0, f_1, ..., with the same breakpoints.
+    covariance
+        Shape (M, 4, 4), less what ``sides.spread`` averages over.
+    tol
+        Remainder accepted, relative to sqrt(<(f_i f_j)^2> <(f_k f_l)^2>).
+    columns
+        The numbers ((i, j), (k, l)) of each expectation.
+    sides
+        How to take the products (1, 2) and (3, 4).
+
+    Returns
+    -------
+    values, error
+        Shape (M, C) each; ``error`` is the bound on the relative remainder that was reached.
+    """
     sides = sides or Sides()
     frame = canonical(covariance)
     m, device = len(covariance), covariance.device
-    values, error = covariance.new_zeros(m), covariance.new_zeros(m)
+    values, error = covariance.new_zeros(m, len(columns)), covariance.new_zeros(m, len(columns))
+    wanted = [sorted({column[side] for column in columns}) for side in (0, 1)]
     scale, kinked = _axes(frame, sides)
     terms = _first_terms(frame.correlation, tol)
     if any(sides.single):
@@ -131,17 +156,22 @@ def pair_series(
             step = max(1, _CHUNK // (n1 * n2))
             for start in range(0, len(members), step):
                 part = members[start : start + step]
-                products = [
-                    _one_variable(activation, loading[part], t1)
+                expansions = [
+                    _one_variable(functions, products, loading[part], t1)
                     if single
-                    else _two_variables(activation, loading[part], spread, (t1, t2), (n1, n2))
-                    for loading, single, spread in zip(
-                        (frame.first, frame.second), sides.single, _spreads(sides, part), strict=True
+                    else _two_variables(functions, products, loading[part], spread, (t1, t2), (n1, n2))
+                    for products, loading, single, spread in zip(
+                        wanted, (frame.first, frame.second), sides.single, _spreads(sides, part), strict=True
                     )
                 ]
-                values[part], missing = _sum(products, frame.correlation[part])
-                error[part] = missing.sum(1)
-                more = (missing > tol) & (terms[part] < _MAX_TERMS)
+                more = torch.zeros_like(terms[part], dtype=torch.bool)
+                for column, (left, right) in enumerate(columns):
+                    values[part, column], missing = _sum(
+                        [expansions[0][left], expansions[1][right]], frame.correlation[part]
+                    )
+                    error[part, column] = missing.sum(1)
+                    more |= missing > tol
+                more &= terms[part] < _MAX_TERMS
                 if any(sides.single):
                     more[:, 1] = False
                 terms[part] = torch.where(more, 2 * terms[part], terms[part])
@@ -186,29 +216,49 @@ def _shares(norm: Tensor, *kept: Tensor) -> Tensor:
 
 
 def _two_variables(
-    activation: Activation, loading: Tensor, spread: Tensor | None, terms: tuple[int, int], nodes: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    """Coefficients (B, t1, t2) of f(z_1) f(z_2), averaged over ``spread`` (B, 2), and shares of its norm left out."""
+    functions: Sequence[Activation],
+    products: Sequence[Product],
+    loading: Tensor,
+    spread: Tensor | None,
+    terms: tuple[int, int],
+    nodes: tuple[int, int],
+) -> dict[Product, tuple[Tensor, Tensor]]:
+    """For each (i, j) the coefficients (B, t1, t2) of f_i(z_1) f_j(z_2), averaged over ``spread`` (B, 2), and the
+    shares of its norm left out.
+    """
     device = str(loading.device)
     (u1, h1), (u2, h2) = (_axis(t, n, device) for t, n in zip(terms, nodes, strict=True))
     z = loading[:, :, 0, None, None] * u1[:, None] + loading[:, :, 1, None, None] * u2
-    values = activation(z) if spread is None else Smoothed(activation)(z, spread[:, :, None, None])
-    product = values[:, 0] * values[:, 1]
-    norm = ((product**2 @ h2[0]) * h1[0]).sum(-1)
-    half = h1 @ product
-    coefficients = half @ h2.T
-    return coefficients, _shares(norm, ((half**2).sum(1) * h2[0]).sum(-1), (coefficients**2).sum((1, 2)))
+    used = {number for product in products for number in product}
+    if spread is None:
+        values = {number: functions[number](z) for number in used}
+    else:
+        values = {number: Smoothed(functions[number])(z, spread[:, :, None, None]) for number in used}
+    found = {}
+    for i, j in products:
+        product = values[i][:, 0] * values[j][:, 1]
+        norm = ((product**2 @ h2[0]) * h1[0]).sum(-1)
+        half = h1 @ product
+        coefficients = half @ h2.T
+        shares = _shares(norm, ((half**2).sum(1) * h2[0]).sum(-1), (coefficients**2).sum((1, 2)))
+        found[i, j] = coefficients, shares
+    return found
 
 
-def _one_variable(activation: Activation, loading: Tensor, terms: int) -> tuple[Tensor, Tensor]:
-    """Coefficients (B, t1, 1) of f(A_11 u) f(A_21 u), and the shares of its norm left out."""
+def _one_variable(
+    functions: Sequence[Activation], products: Sequence[Product], loading: Tensor, terms: int
+) -> dict[Product, tuple[Tensor, Tensor]]:
+    """For each (i, j) the coefficients (B, t1, 1) of f_i(A_11 u) f_j(A_21 u), and the shares of its norm left out."""
     along = loading[:, :, 0]  # (B, 2)
     sigma = along.abs().amax(1)
-    kinks = torch.tensor(activation.kinks, dtype=torch.float64, device=loading.device)
+    kinks = torch.tensor(functions[0].kinks, dtype=torch.float64, device=loading.device)
     safe = torch.where(along.abs() > 0, along, 1e-300)
     edges = (kinks / safe[:, :, None]).flatten(1) * sigma[:, None]
     quadrature = rule(edges, sigma**2, terms)
-    product = activation(along[:, :1] * quadrature.u) * activation(along[:, 1:] * quadrature.u)
-    coefficients = hermite_coefficients(quadrature, product, terms)
-    kept = (coefficients**2).sum(1)
-    return coefficients[:, :, None], _shares(quadrature.mean(product**2), kept)
+    found = {}
+    for i, j in products:
+        product = functions[i](along[:, :1] * quadrature.u) * functions[j](along[:, 1:] * quadrature.u)
+        coefficients = hermite_coefficients(quadrature, product, terms)
+        kept = (coefficients**2).sum(1)
+        found[i, j] = coefficients[:, :, None], _shares(quadrature.mean(product**2), kept)
+    return found

@@ -2,282 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, TypeVar, overload
 
-import numpy as np
 import torch
-from jaxtyping import Float64
-from torch import Tensor
 
-from repflow.activation import ActivationLike
+from repflow.activation import Activation
 from repflow.blocks import progress_bar
 from repflow.expectation.single import quadrature_error
-from repflow.network import LayerMaps, Network, NodeMaps
-from repflow.recursion.forward import State, first_layer, next_layer
+from repflow.network import LayerMaps, NodeMaps
 from repflow.recursion.inputs import as_inputs, check_network
+from repflow.recursion.layer import FlowLayer
 from repflow.recursion.memory import require
-from repflow.recursion.pairs import Pairs
-from repflow.results import Payload, Result, result_schema
+from repflow.recursion.result import Flow
+from repflow.recursion.step import Statistics, Wanted, first_step, next_step
 
 #: Relative error of an expectation above which the user is warned.
 ERROR_LIMIT = 1e-4
-
-_CALLS = {
-    "vertex": "flow(network, x, order=1)",
-    "kernel_correction": "flow(network, x, order=1)",
-    "ntk": "flow(network, x, tangent=True)",
-}
-
-
-@dataclass(frozen=True, repr=False)
-class FlowLayer:
-    """The statistics of one layer's preactivations z^(l) over the networks of the ensemble.
-
-    Attributes
-    ----------
-    index
-        l, from 1 to L.
-    n_in
-        n_{l-1}, the width whose inverse is the expansion parameter of this layer's statistics.
-    n_out
-        n_l.
-    kernel
-        K, the infinite-width kernel E[z_{i;a} z_{i;b}], shape (N, N).
-    """
-
-    index: int
-    n_in: int
-    n_out: int
-    kernel: Float64[Tensor, "N N"]
-    _vertex: Tensor | None = field(default=None)
-    _correction: Tensor | None = field(default=None)
-    _ntk: Tensor | None = field(default=None)
-
-    def _missing(self, name: str) -> AttributeError:
-        return AttributeError(f"{name} was not computed; call {_CALLS[name]}")
-
-    @property
-    def _pairs(self) -> Pairs:
-        return Pairs(len(self.kernel), self.kernel.device)
-
-    @property
-    def vertex(self) -> Float64[Tensor, "N N N N"]:
-        """V, the four-point vertex: Cov(G_ab, G_cd) = V_abcd/n_{l-1} + O(1/n^2), shape (N, N, N, N).
-
-        The connected four-point function of neurons is E[z_i1 z_i2 z_i3 z_i4]_c = (d_{i1i2} d_{i3i4} V_(12)(34) + 2
-        permutations)/n_{l-1} (PDLT equation 4.43).
-        """
-        if self._vertex is None:
-            raise self._missing("vertex")
-        return self._pairs.expand_square(self._vertex)
-
-    @property
-    def kernel_correction(self) -> Float64[Tensor, "N N"]:
-        """G1, the next-to-leading kernel: E[z_a z_b] = K + G1/n_{l-1} + O(1/n^2), shape (N, N) (PDLT section 4.3)."""
-        if self._correction is None:
-            raise self._missing("kernel_correction")
-        return self._pairs.expand(self._correction)
-
-    @property
-    def ntk(self) -> Float64[Tensor, "N N"]:
-        """Theta, the infinite-width neural tangent kernel, shape (N, N) (PDLT equation 9.5)."""
-        if self._ntk is None:
-            raise self._missing("ntk")
-        return self._ntk
-
-    @property
-    def order(self) -> int:
-        """The highest order computed."""
-        return 0 if self._vertex is None else 1
-
-    def _order(self, order: int | None) -> int:
-        if order is None:
-            return self.order
-        if order not in (0, 1):
-            raise ValueError(f"order must be 0 or 1, got {order!r}")
-        if order > self.order:
-            raise self._missing("vertex")
-        return order
-
-    def mean_kernel(self, order: int | None = None) -> Float64[Tensor, "N N"]:
-        """E[G^(l)] = E[z_a z_b] with the widths put in: K, or K + G1/n_{l-1}; shape (N, N).
-
-        Parameters
-        ----------
-        order
-            0 or 1; None for the highest computed.
-        """
-        return self.kernel if self._order(order) == 0 else self.kernel + self.kernel_correction / self.n_in
-
-    def kernel_covariance(self, order: int | None = None) -> Float64[Tensor, "N N N N"]:
-        """Cov(G_ab, G_cd) between networks: 0, or V/n_{l-1}; shape (N, N, N, N)."""
-        n = len(self.kernel)
-        return self.kernel.new_zeros(n, n, n, n) if self._order(order) == 0 else self.vertex / self.n_in
-
-    def _variances(self) -> Tensor:
-        """V_aaaa, shape (N,)."""
-        if self._vertex is None:
-            raise self._missing("vertex")
-        own = self._pairs.index.diagonal()
-        return self._vertex[own, own]
-
-    def excess_kurtosis(self, order: int | None = None) -> Float64[Tensor, " N"]:
-        """E[z^4]/E[z^2]^2 - 3 of a preactivation, one for each input: 0, or 3 V_aaaa/(n_{l-1} K_aa^2); shape (N,).
-
-        It is 0 where K_aa is 0.
-        """
-        variance = self.kernel.diagonal()
-        if self._order(order) == 0:
-            return torch.zeros_like(variance)
-        return torch.where(variance > 0, 3 * self._variances() / (self.n_in * variance**2), 0.0)
-
-    @property
-    def relative_fluctuation(self) -> float:
-        """r_l = max_a V_aaaa/(n_{l-1} K_aa^2), the relative variance of a squared preactivation's scale between
-        networks.
-
-        Order 1 is to be trusted up to about 0.3. It is infinite where a kernel that vanishes fluctuates, and tends to
-        nu (l - 1)/n at criticality.
-        """
-        variance = self.kernel.diagonal()
-        spread = self._variances() / self.n_in
-        if bool(((variance <= 0) & (spread > 0)).any()):
-            return math.inf
-        return float(torch.where(variance > 0, spread / variance.clamp(min=1e-300) ** 2, 0.0).max())
-
-    def __repr__(self) -> str:
-        parts = [f"layer {self.index}", f"n_in={self.n_in}", f"K_aa={_span(self.kernel.diagonal())}"]
-        if self._correction is not None:
-            parts.append(f"r={self.relative_fluctuation:.3g}")
-        return f"FlowLayer({', '.join(parts)})"
-
-
-def _span(values: Tensor) -> str:
-    low, high = float(values.min()), float(values.max())
-    return f"{low:.4g}" if low == high else f"{low:.4g}..{high:.4g}"
-
-
-@result_schema("flow", version=1)
-class Flow(Result):
-    """The representation group flow of a network on N inputs: ``flow[l]`` for l = 1..L, ``flow[-1]`` the output.
-
-    Attributes
-    ----------
-    network
-        What was asked about.
-    x
-        Inputs, shape (N, n_0), float64.
-    order
-        Highest order of 1/n computed.
-    error
-        Largest error estimate of an expectation, relative to its Cauchy-Schwarz bound.
-    """
-
-    def __init__(self, network: LayerMaps, x: Tensor, layers: tuple[FlowLayer, ...], order: int, error: float) -> None:
-        self.network = network
-        self.x = x
-        self._layers = layers
-        self.order = order
-        self.error = error
-
-    @property
-    def tangent(self) -> bool:
-        """Whether the neural tangent kernel was computed."""
-        return self._layers[0]._ntk is not None
-
-    def __len__(self) -> int:
-        return len(self._layers)
-
-    def __iter__(self) -> Iterator[FlowLayer]:
-        return iter(self._layers)
-
-    def __getitem__(self, layer: int) -> FlowLayer:
-        if not isinstance(layer, int):
-            raise TypeError(f"layer must be a whole number from 1 to {len(self)}, got {type(layer).__name__}")
-        if layer == 0 or layer > len(self) or layer < -len(self):
-            raise IndexError(f"layer {layer} does not exist; layers are 1 to {len(self)}, or -1 for the output")
-        return self._layers[layer - 1 if layer > 0 else layer]
-
-    def __repr__(self) -> str:
-        what = ["kernel"] + (["vertex", "kernel_correction"] if self.order else []) + (["ntk"] if self.tangent else [])
-        text = f"Flow(depth={len(self)}, inputs={len(self.x)}, order={self.order}: {', '.join(what)})"
-        if self.order:
-            text += f" r_L={self[-1].relative_fluctuation:.3g}"
-        return text
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{layer.index}</td><td>{layer.n_in}</td><td>{_span(layer.kernel.diagonal())}</td>"
-            + (f"<td>{layer.relative_fluctuation:.3g}</td>" if self.order else "")
-            + "</tr>"
-            for layer in self
-        )
-        last = "<th>V/(n K&sup2;)</th>" if self.order else ""
-        return (
-            f"<table><caption>{self!r}</caption><tr><th>layer</th><th>n<sub>in</sub></th><th>K<sub>aa</sub></th>{last}</tr>"
-            f"{rows}</table>"
-        )
-
-    def to_xarray(self) -> Any:
-        """An ``xarray.Dataset`` with dimensions layer, a, b (and c, d for the vertex)."""
-        import xarray as xr
-
-        layers = [layer.index for layer in self]
-        data: dict[str, tuple[tuple[str, ...], np.ndarray[Any, np.dtype[np.float64]]]] = {
-            "kernel": (("layer", "a", "b"), _stack(layer.kernel for layer in self))
-        }
-        if self.order:
-            data["vertex"] = (("layer", "a", "b", "c", "d"), _stack(layer.vertex for layer in self))
-            data["kernel_correction"] = (("layer", "a", "b"), _stack(layer.kernel_correction for layer in self))
-        if self.tangent:
-            data["ntk"] = (("layer", "a", "b"), _stack(layer.ntk for layer in self))
-        return xr.Dataset(
-            {name: (dims, values) for name, (dims, values) in data.items()},
-            coords={"layer": layers, "n_in": ("layer", [layer.n_in for layer in self])},
-            attrs={"order": self.order},
-        )
-
-    def _payload(self) -> Payload:
-        if not isinstance(self.network, Network):
-            raise TypeError(f"only the flow of a Network can be saved, this one is of a {type(self.network).__name__}")
-        arrays = {"x": self.x.cpu().numpy(), "kernel": _stack(layer.kernel for layer in self)}
-        if self.order:
-            arrays["vertex_by_pairs"] = _stack(layer._vertex for layer in self if layer._vertex is not None)
-            arrays["correction_by_pairs"] = _stack(layer._correction for layer in self if layer._correction is not None)
-        if self.tangent:
-            arrays["ntk"] = _stack(layer.ntk for layer in self)
-        return Payload(arrays, {"network": self.network.to_dict(), "order": self.order, "error": self.error})
-
-    @classmethod
-    def _from_payload(cls, payload: Payload, activations: Mapping[str, ActivationLike] | None = None) -> Flow:
-        network = Network.from_dict(payload.meta["network"], activations)
-        arrays = {name: torch.from_numpy(np.array(values)) for name, values in payload.arrays.items()}
-
-        def entry(name: str, number: int) -> Tensor | None:
-            return arrays[name][number] if name in arrays else None
-
-        layers = tuple(
-            FlowLayer(
-                number + 1,
-                layer.n_in,
-                layer.n_out,
-                arrays["kernel"][number],
-                entry("vertex_by_pairs", number),
-                entry("correction_by_pairs", number),
-                entry("ntk", number),
-            )
-            for number, layer in enumerate(network.layers)
-        )
-        return cls(network, arrays["x"], layers, int(payload.meta["order"]), float(payload.meta["error"]))
-
-
-def _stack(tensors: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.stack([tensor.cpu().numpy() for tensor in tensors])
-
 
 KernelsT = TypeVar("KernelsT")
 
@@ -298,6 +40,7 @@ def flow(
     device: torch.device | str | None = None,
     progress: bool | None = None,
     measure: None = None,
+    differentials: bool | None = None,
 ) -> Flow: ...
 
 
@@ -310,6 +53,7 @@ def flow(
     device: torch.device | str | None = None,
     progress: bool | None = None,
     measure: Any = None,
+    differentials: bool | None = None,
 ) -> KernelsT: ...
 
 
@@ -321,6 +65,7 @@ def flow(
     device: torch.device | str | None = None,
     progress: bool | None = None,
     measure: Any = None,
+    differentials: bool | None = None,
 ) -> Any:
     """Kernel, four-point vertex and next-to-leading kernel of every layer, for N inputs at once; kernels of a graph.
 
@@ -336,7 +81,8 @@ def flow(
         0 for the infinite-width kernel, 1 for the first order in 1/n: ``vertex`` and ``kernel_correction``, of N^4 and
         N^2 entries a layer. Not given: 1 for a chain of layers, 0 for a graph.
     tangent
-        Also the infinite-width neural tangent kernel ``ntk``. Its corrections in 1/n are not computed.
+        Also the neural tangent kernel ``ntk``; at order 1 its mean's correction ``ntk_correction``, its fluctuations
+        ``A``, ``B`` and covariance with the preactivations ``D``, ``F``, each of N^4 entries a layer.
     device
         Where to compute; the device of ``x``, or the CPU, unless given. Results stay there. A graph's theory runs on
         the CPU.
@@ -344,6 +90,9 @@ def flow(
         Whether to show a progress bar on stderr; None: on a terminal, for order 1.
     measure
         For a graph: gives the kernels of the nodes that no rule covers (attention, batch norm, ...).
+    differentials
+        With ``tangent`` at order 1, also the dNTK ``P``, ``Q`` and ddNTK ``R``, ``S``, ``T``, ``U``. They need
+        activations that are smooth. None: where all are.
 
     Returns
     -------
@@ -354,14 +103,16 @@ def flow(
     ------
     TypeError, ValueError
         ``network``, ``x`` or ``order`` is not of the form above, or order 1 or the tangent kernel is asked of a graph
-        that is no chain (the message names the step).
+        that is no chain (the message names the step), ``differentials`` are asked of an activation with a
+        kink, or the tangent kernel at order 1 of one that jumps.
     MemoryError
         The tensors of order 1 would not fit; the message has the bytes needed and what to call instead.
 
     Notes
     -----
     One layer maps K' = C_b + C_W <s s>_K; V and G1 follow from the covariance of a single neuron and the derivatives
-    of that map, see :mod:`repflow.recursion.forward`. Source: PDLT chapter 4, rewritten without the kernel's inverse.
+    of that map, see :mod:`repflow.recursion.forward`; the tangent kernel in :mod:`repflow.recursion.tangent` and
+    :mod:`repflow.recursion.differentials`. Source: PDLT chapters 4, 8 and 11, rewritten without the kernel's inverse.
     """
     if isinstance(network, NodeMaps):
         if order is _ORDER:
@@ -377,37 +128,82 @@ def flow(
     if isinstance(order, bool) or order not in (0, 1):
         raise ValueError(f"order must be 0 or 1, got {order!r}")
     inputs = as_inputs(x, network.widths[0], device)
-    if order:
-        pairs = Pairs(len(inputs), inputs.device).count
-        # One P x P matrix a layer is kept, ten more are in use at a time: moments, their index table, both sides of
-        # the map.
-        require(
-            8 * pairs**2 * (network.depth + 10),
-            f"order=1 for {len(inputs)} inputs and {network.depth} layers",
-            "use order=0, vertex_at(network, x, quadruples) for chosen components, "
-            "or kernel_fluctuation(network, x, A) for tr(A G)",
-        )
+    activations = [layer.activation for layer in network.layers[:-1] if layer.activation is not None]
+    wanted = Wanted(int(order), tangent, _differentials(differentials, int(order), tangent, activations))
+    _check_tangent(wanted, activations)
+    _require_memory(wanted, len(inputs), network.depth)
     layers = network.layers
-    state = first_layer(layers[0], inputs, order, tangent)
+    state = first_step(layers[0], inputs, wanted)
     found = [_layer(1, network, state)]
     shown = progress if order or progress else False
     with progress_bar(shown, "theory, layer by layer", len(layers), 1) as advance:
-        for number in range(1, len(layers)):
-            activation = layers[number - 1].activation
-            assert activation is not None
-            state = next_layer(state, layers[number], activation, layers[number - 1].n_in)
+        for number, activation in enumerate(activations, start=1):
+            state = next_step(state, layers[number], activation, layers[number - 1].n_in)
             if not activation.registered:
-                state.error = max(state.error, quadrature_error(activation, found[-1].kernel.diagonal()))
+                forward = state.forward
+                forward.error = max(forward.error, quadrature_error(activation, found[-1].kernel.diagonal()))
             _check_finite(state, number + 1, activation.name)
             found.append(_layer(number + 1, network, state))
             advance(number + 1)
-    if state.error > ERROR_LIMIT:
+    error = state.forward.error
+    if error > ERROR_LIMIT:
         warnings.warn(
-            f"expectations of the activation are uncertain to {state.error:.1e} of their bound "
+            f"expectations of the activation are uncertain to {error:.1e} of their bound "
             f"(limit {ERROR_LIMIT:.0e}): it varies too quickly, or jumps, for the quadrature",
             stacklevel=2,
         )
-    return Flow(network, inputs, tuple(found), int(order), state.error)
+    return Flow(network, inputs, tuple(found), wanted.order, error)
+
+
+def _differentials(asked: bool | None, order: int, tangent: bool, activations: Sequence[Activation]) -> bool:
+    """Whether the dNTK and ddNTK are to be computed."""
+    kinked = [activation.name for activation in activations if not activation.smooth]
+    if asked is None:
+        return bool(order and tangent and not kinked)
+    if not isinstance(asked, bool):
+        raise TypeError(f"differentials must be True, False or None, got {asked!r}")
+    if asked and not (order and tangent):
+        raise ValueError("differentials=True needs order=1 and tangent=True: dNTK and ddNTK vanish at order 0")
+    if asked and kinked:
+        raise ValueError(
+            f"differentials must be False or None for {kinked[0]!r}: dNTK and ddNTK need its third derivative, and it "
+            "has a kink; gelu, silu or softplus are smooth"
+        )
+    return asked
+
+
+def _check_tangent(wanted: Wanted, activations: Sequence[Activation]) -> None:
+    """Raise ValueError for the tangent kernel at order 1 of an activation that jumps."""
+    jumping = [activation.name for activation in activations if not activation.continuous]
+    if wanted.order and wanted.tangent and jumping:
+        raise ValueError(
+            f"tangent=True needs order=0 for {jumping[0]!r}: it jumps, and the NTK's fluctuations need <sigma' sigma'>, "
+            "which does not exist there"
+        )
+
+
+def _require_memory(wanted: Wanted, n: int, depth: int) -> None:
+    """Ask for what order 1 keeps and uses at a time, in units of P x P and N^4 entries."""
+    if not wanted.order:
+        return
+    pairs = n * (n + 1) // 2
+    # One P x P matrix a layer is kept, ten more are in use at a time: moments, their index table, both sides of the
+    # map. The tangent kernel keeps two and two of N^4, its differentials six of N^4.
+    entries = pairs**2 * (depth + 10)
+    what, remedy = "order=1", "use order=0, vertex_at(network, x, quadruples) for chosen components, "
+    if wanted.tangent:
+        entries += pairs**2 * (2 * depth + 10) + n**4 * (2 * depth + 12)
+        what += ", tangent=True"
+        remedy = "use fewer inputs, order=0 for the NTK at infinite width, "
+    if wanted.differentials:
+        entries += n**4 * (6 * depth + 12)
+        what += ", differentials=True"
+        remedy = "use fewer inputs, differentials=False, order=0 for the NTK at infinite width, "
+    require(
+        8 * entries,
+        f"{what} for {n} inputs and {depth} layers",
+        remedy + "or kernel_fluctuation(network, x, A) for tr(A G)",
+    )
 
 
 def _chain_of(graph: NodeMaps[Any], x: Any, what: str) -> tuple[LayerMaps, Any]:
@@ -417,16 +213,17 @@ def _chain_of(graph: NodeMaps[Any], x: Any, what: str) -> tuple[LayerMaps, Any]:
         raise ValueError(f"{what} needs a chain of layers, and this graph gives order 0 only: {error}") from error
 
 
-def _check_finite(state: State, number: int, name: str) -> None:
+def _check_finite(state: Statistics, number: int, name: str) -> None:
     """Raise ValueError where a layer's statistics overflowed, or the activation has no finite derivative."""
-    for what, tensor in (("kernel", state.kernel), ("vertex", state.vertex), ("kernel correction", state.correction)):
-        if tensor is not None and not bool(torch.isfinite(tensor).all()):
+    for what, tensor in state.tensors():
+        if not bool(torch.isfinite(tensor).all()):
             raise ValueError(
                 f"the {what} of layer {number} is not finite: signals overflow (smaller C_W or fewer layers), or the "
                 f"activation {name!r} or one of its derivatives is not finite where they reach"
             )
 
 
-def _layer(index: int, network: LayerMaps, state: State) -> FlowLayer:
-    layer = network.layers[index - 1]
-    return FlowLayer(index, layer.n_in, layer.n_out, state.kernel, state.vertex, state.correction, state.ntk)
+def _layer(index: int, network: LayerMaps, state: Statistics) -> FlowLayer:
+    layer, forward = network.layers[index - 1], state.forward
+    tensors = forward.kernel, forward.vertex, forward.correction, forward.ntk
+    return FlowLayer(index, layer.n_in, layer.n_out, *tensors, state.tangent, state.differentials)

@@ -22,6 +22,7 @@ from repflow.activation import Activation
 from repflow.expectation.four_point import four_point
 from repflow.expectation.pair_map import PairMap, pair_map
 from repflow.network import Layer
+from repflow.recursion.expectations import LayerExpectations
 from repflow.recursion.linear_map import LinearMap
 from repflow.recursion.pairs import Pairs
 
@@ -63,7 +64,9 @@ def first_layer(layer: Layer, x: Tensor, order: int, tangent: bool) -> State:
     )
 
 
-def next_layer(state: State, layer: Layer, activation: Activation, n_before: int) -> State:
+def next_layer(
+    state: State, layer: Layer, activation: Activation, n_before: int, given: LayerExpectations | None = None
+) -> State:
     """One step of the recursion.
 
     Parameters
@@ -76,9 +79,11 @@ def next_layer(state: State, layer: Layer, activation: Activation, n_before: int
         sigma of layer l.
     n_before
         n_{l-1}, the width that normalises layer l's statistics.
+    given
+        Expectations over layer l, where they are known for the tangent kernel's sake.
     """
     order = 0 if state.vertex is None else 1
-    maps = pair_map(activation, state.kernel, derivatives=2 * order, slope=state.ntk is not None)
+    maps = given.maps if given else pair_map(activation, state.kernel, 2 * order, slope=state.ntk is not None)
     new = State(kernel=layer.C_b + layer.C_W * maps.mean, error=state.error)
     if state.ntk is not None:
         assert maps.slope is not None
@@ -87,7 +92,12 @@ def next_layer(state: State, layer: Layer, activation: Activation, n_before: int
         pairs = Pairs(len(state.kernel), state.kernel.device)
         jacobian = LinearMap(pairs, maps)
         ratio = layer.n_in / n_before
-        fluctuation, error = single_neuron_covariance(activation, state.kernel, maps, pairs)
+        if given:
+            mean = pairs.compress(maps.mean)
+            fluctuation = pairs.compress_square(given.four(0, 0, 0, 0)) - mean[:, None] * mean
+            error = given.error
+        else:
+            fluctuation, error = single_neuron_covariance(activation, state.kernel, maps, pairs)
         new.vertex = layer.C_W**2 * (fluctuation + ratio * jacobian.both_sides(state.vertex))
         new.correction = layer.C_W * ratio * (jacobian(state.correction) + 0.5 * jacobian.curvature(state.vertex))
         new.error = max(new.error, error)

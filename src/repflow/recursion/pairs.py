@@ -66,6 +66,10 @@ class Pairs:
         """The symmetric (N, N) matrix with these entries."""
         return vector[self.index]
 
+    def compress_square(self, tensor: Tensor) -> Tensor:
+        """Entries of an (N, N, N, N) tensor by pairs of its first two and of its last two axes, shape (P, P)."""
+        return tensor[self.a[:, None], self.b[:, None], self.a, self.b]
+
     def expand_square(self, matrix: Tensor) -> Tensor:
         """The (N, N, N, N) tensor T[a, b, c, d] = M[(ab), (cd)] of a (P, P) matrix."""
         return matrix[self.index[:, :, None, None], self.index]
