@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tangent_agreement import kept_section, with_section
+
 import repflow as rf
 from repflow.data import load_data
 from repflow.results import atomic_write_text
@@ -160,7 +162,9 @@ def main() -> None:
     text = page(results)
     print(text)
     if options.page:
-        atomic_write_text(options.page, text)
+        # the section of benchmarks/tangent_agreement.py stays
+        kept = kept_section(options.page.read_text()) if options.page.exists() else ""
+        atomic_write_text(options.page, with_section(text, kept) if kept else text)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,10 @@ class _LinearLayer:
     kernel: np.ndarray
     covariance: np.ndarray
     factor: float
+    statistics = ("mean_kernel", "kernel_covariance")
+
+    def statistic(self, name, order=None):
+        return getattr(self, name)(order)
 
     def mean_kernel(self, order=None):
         return self.kernel * (1.0 if order == 0 else self.factor)

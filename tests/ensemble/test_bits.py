@@ -48,8 +48,10 @@ if sys.argv[1] == "set":
     torch.set_num_threads(2)
 for inputs in (1, 4, 20):
     x = np.random.default_rng(0).standard_normal((inputs, 16))
-    for method, count in (("weights", 40), ("gram", 80)):
-        state = sample(net, x, count, 1, method).state
+    for method, count, tangent in (("weights", 40, False), ("gram", 80, False), ("weights", 3, True)):
+        if tangent and inputs > 4:
+            continue
+        state = sample(net, x, count, 1, method, tangent=tangent, six_point=[]).state
         print(hashlib.sha256(b"".join(g.tobytes() for g in state.groups) + state.histogram.tobytes()).hexdigest())
 """
 
@@ -62,7 +64,7 @@ def test_one_and_two_threads_in_processes_of_their_own():
         command = [sys.executable, "-c", _SCRIPT, how]
         running.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
     outputs = [process.communicate(timeout=120)[0].split() for process in running]
-    assert len(outputs[0]) == 6
+    assert len(outputs[0]) == 8
     assert outputs[0] == outputs[1] == outputs[2]
 
 
@@ -168,3 +170,25 @@ def test_ensembles_of_two_widths_with_one_seed_are_independent(network):
         for n in (8, 16)
     )
     assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(len(first))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "activation", "differentials"), [(3, "gelu", True), (1, "silu", True), (2, "relu", False)]
+)
+def test_the_tangent_kernel_changes_no_bit(network, bits, inputs, activation, differentials):
+    net = network([7, 13, 33, 1, 5, 3], activation, 1.3, 0.2)
+    options = {"tangent": True, "differentials": differentials}
+    reference = bits(sample(net, _x(inputs), 300, 3, threads=1, **options))
+    for batch_size, threads in ((1, 1), (7, 2), (300, 1), (None, 3)):
+        assert bits(sample(net, _x(inputs), 300, 3, batch_size=batch_size, threads=threads, **options)) == reference
+
+
+def test_a_checkpoint_of_the_tangent_kernel_resumes_bit_for_bit(network, bits, tmp_path: Path):
+    file = tmp_path / "run.npz"
+    net = network([7, 5, 5, 2])
+    options = {"tangent": True, "differentials": True}
+    reference = bits(sample(net, _x(2), 2500, 1, **options))
+    sample(net, _x(2), 2048, 1, checkpoint=file, **options)
+    assert bits(sample(net, _x(2), 2500, 1, checkpoint=file, **options)) == reference
+    with pytest.raises(ValueError, match=r"another configuration: .*differentials \(True there, None asked\)"):
+        sample(net, _x(2), 2500, 1, checkpoint=file)

@@ -6,50 +6,56 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from repflow.comparison.quantities import QUANTITIES
 from repflow.comparison.rule import SIGMAS
 
 if TYPE_CHECKING:
     from repflow.comparison.result import Comparison
 
-_TITLES = {"mean_kernel": "mean kernel", "kernel_covariance": "kernel covariance"}
 # Scores beyond this are drawn here; the text of the point holds the number.
 _CLIP = 50.0
 
 
 def comparison_figures(comparison: Comparison) -> dict[str, Any]:
-    """For each quantity its z-scores against depth, and the diagonal components, measured and predicted, against depth.
+    """For each quantity its z-scores against depth, and its single-input components against depth.
 
     Returns
     -------
     dict
-        Plotly figures: ``z_mean_kernel``, ``z_kernel_covariance``, ``mean_kernel``, ``kernel_covariance``.
+        Plotly figures: ``z_mean_kernel`` and ``mean_kernel``, and so on for each quantity; of those that one layer has
+        alone, the differentials, ``z_...`` only.
     """
+    found: dict[str, Any] = {}
+    for quantity in comparison.quantities:
+        title = QUANTITIES[quantity].title
+        entries = [entry for entry in comparison if entry.quantity == quantity]
+        found[f"z_{quantity}"] = _scores(entries, title)
+        if len(entries) > 1 or comparison.depth == 1:
+            found[quantity] = _against_depth(entries, title, len(comparison.widths) == 2, comparison.order)
+    return found
+
+
+def _scores(entries: list[Any], title: str) -> Any:
     from repflow import figures
 
-    found: dict[str, Any] = {}
-    for quantity, title in _TITLES.items():
-        entries = [entry for entry in comparison if entry.quantity == quantity]
-        layers = np.concatenate([np.full(len(entry.theory), entry.layer) for entry in entries])
-        scores = {
-            "without tolerance": np.concatenate([entry.z for entry in entries]),
-            "beyond tolerance": np.concatenate([entry.z_beyond for entry in entries]),
-        }
-        places = [",".join(map(str, index)) for entry in entries for index in entry.index.tolist()]
-        labels = {
-            name: [f"({place}) z = {value:.3g}" for place, value in zip(places, values)]
-            for name, values in scores.items()
-        }
-        found[f"z_{quantity}"] = figures.z_scores(
-            layers,
-            {name: np.clip(values, -_CLIP, _CLIP) for name, values in scores.items()},
-            x_title="layer",
-            y_title="(measured - theory) / standard error",
-            title=f"Deviation of the {title}",
-            threshold=SIGMAS,
-            labels=labels,
-        )
-        found[quantity] = _against_depth(entries, title, len(comparison.widths) == 2, comparison.order)
-    return found
+    layers = np.concatenate([np.full(len(entry.theory), entry.layer) for entry in entries])
+    scores = {
+        "without tolerance": np.concatenate([entry.z for entry in entries]),
+        "beyond tolerance": np.concatenate([entry.z_beyond for entry in entries]),
+    }
+    places = [",".join(map(str, index)) for entry in entries for index in entry.index.tolist()]
+    labels = {
+        name: [f"({place}) z = {value:.3g}" for place, value in zip(places, values)] for name, values in scores.items()
+    }
+    return figures.z_scores(
+        layers,
+        {name: np.clip(values, -_CLIP, _CLIP) for name, values in scores.items()},
+        x_title="layer",
+        y_title="(measured - theory) / standard error",
+        title=f"Deviation of the {title}",
+        threshold=SIGMAS,
+        labels=labels,
+    )
 
 
 def _against_depth(entries: list[Any], title: str, coefficient: bool, order: int) -> Any:

@@ -18,7 +18,7 @@ _ARRAYS = ("index", "theory", "measured", "stderr", "tolerance")
 @result_schema("comparison", version=1)
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison(Result):
-    """Theory against ensemble, for the mean kernel and the kernel covariance of every layer.
+    """Theory against ensemble, for every statistic that both have, layer by layer.
 
     Attributes
     ----------
@@ -82,15 +82,25 @@ class Comparison(Result):
 
     def at(self, layer: int, quantity: str) -> Components:
         """Components of one layer (1 to L, or negative from the output) and quantity."""
-        depth = max(entry.layer for entry in self.components)
+        depth = self.depth
         wanted = layer if layer > 0 else depth + 1 + layer
         for entry in self.components:
             if (entry.layer, entry.quantity) == (wanted, quantity):
                 return entry
         raise KeyError(
-            f"no layer {layer} with quantity {quantity!r}; layers are 1 to {depth}, quantities mean_kernel "
-            "and kernel_covariance"
+            f"no layer {layer} with quantity {quantity!r}; layers are 1 to {depth}, quantities "
+            f"{', '.join(self.quantities)}"
         )
+
+    @property
+    def depth(self) -> int:
+        """L."""
+        return max(entry.layer for entry in self.components)
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Names of the quantities compared, in some layer at least."""
+        return tuple(dict.fromkeys(entry.quantity for entry in sorted(self.components, key=lambda entry: -entry.layer)))
 
     @property
     def verdict(self) -> str:
@@ -167,7 +177,7 @@ class Comparison(Result):
             for name in _ARRAYS:
                 arrays[f"{key}/{name}"] = np.asarray(getattr(entry, name))
                 component = f"component_of_{entry.quantity}"
-                order = "pair" if entry.quantity == "mean_kernel" else "quadruple"
+                order = "pair" if entry.index.shape[1] == 2 else "quadruple"
                 dims[f"{key}/{name}"] = (component, order) if name == "index" else (component,)
             meta.append(
                 {

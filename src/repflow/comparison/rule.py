@@ -1,7 +1,7 @@
 """The agreement rule: when theory and ensemble count as equal, component by component.
 
-One width: |theory - measured| <= 5 s + t with t = r_l x |the last order kept|, where the size of a component is the
-larger of its own and of the geometric mean of its two diagonal components: sqrt(V_abab V_cdcd) for V_abcd.
+One width: |theory - measured| <= 5 s + t with t = r_l x |the last order kept|, where the size of a component is that
+of :func:`repflow.comparison.quantities.sizes`: sqrt(V_abab V_cdcd) for V_abcd, say, where its own is smaller.
 Two widths n1 < n2, with c_n = n^k (statistic - lower orders) at order k: lead = (n2 c2 - n1 c1)/(n2 - n1), whose
 standard error is s, and |theory - lead| <= 5 s + t with t = 0.35 |c2 - c1| + 0.002 max|lead|; theory is the k-th
 coefficient. A component with s = 0 is equal or not.
@@ -32,7 +32,7 @@ class Components:
     Attributes
     ----------
     layer, quantity
-        l, and ``mean_kernel`` or ``kernel_covariance``.
+        l, and a name of :data:`repflow.comparison.quantities.QUANTITIES`.
     index
         (C, 2) or (C, 4): inputs of each component.
     theory, measured, stderr

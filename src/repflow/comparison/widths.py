@@ -8,11 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from repflow.comparison.chi_square import Array
+from repflow.comparison.quantities import QUANTITIES, sizes, unit
 from repflow.comparison.result import Comparison
 from repflow.comparison.rule import Components, chi_square_of
 from repflow.ensemble import Ensemble, Estimate
-
-QUANTITIES = ("mean_kernel", "kernel_covariance")
 
 
 class FlowLayerLike(Protocol):
@@ -22,11 +21,12 @@ class FlowLayerLike(Protocol):
     def n_in(self) -> int:
         """n_{l-1}."""
 
-    def mean_kernel(self, order: int | None = None) -> Any:
-        """E[G] to this order, (N, N)."""
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """Names of what was computed."""
 
-    def kernel_covariance(self, order: int | None = None) -> Any:
-        """Cov(G, G) to this order, (N, N, N, N)."""
+    def statistic(self, name: str, order: int | None = None) -> Any:
+        """A statistic to this order, widths put in: (N, N) for a mean, else (N, N, N, N)."""
 
 
 class FlowLike(Protocol):
@@ -50,7 +50,10 @@ class FlowLike(Protocol):
 
 
 def compare(flow: FlowLike, ensemble: Ensemble, other: tuple[FlowLike, Ensemble] | None = None) -> Comparison:
-    """Test the mean and the covariance of G in every layer against theory, component by component.
+    """Test every statistic that both sides have, in every layer, against theory, component by component.
+
+    The mean and the covariance of G always; the mean of the NTK and A, B, D, F where flow and ensemble were made with
+    ``tangent=True``; P, Q, R, S, T, U of the output layer where both have the differentials too.
 
     One width: theory to the flow's order, with a tolerance of r_l times the last order kept for the orders that are
     not. Two widths: the coefficient of the flow's order, extrapolated from both ensembles. See
@@ -76,13 +79,18 @@ def compare(flow: FlowLike, ensemble: Ensemble, other: tuple[FlowLike, Ensemble]
         belong together.
     """
     _check_pair(flow, ensemble, "")
-    places = [(layer, name) for layer in range(1, len(ensemble) + 1) for name in QUANTITIES]
+    pairs = [(flow, ensemble)] if other is None else [(flow, ensemble), _as_pair(other)]
+    if len(pairs) == 2 and len(pairs[1][1]) != len(ensemble):
+        raise ValueError(f"other: it has {len(pairs[1][1])} layers, the first {len(ensemble)}; only widths may differ")
+    places = [
+        (layer, name)
+        for layer in range(1, len(ensemble) + 1)
+        for name in QUANTITIES
+        if all(name in one[layer].statistics and name in two[layer].statistics for one, two in pairs)
+    ]
     if other is None:
         found = [_one_width(flow, ensemble, layer, name) for layer, name in places]
         return Comparison(tuple(found), flow.order, ensemble.networks, (_width(ensemble),))
-    if not isinstance(other, tuple) or len(other) != 2:
-        raise TypeError(f"other must be a pair (flow, ensemble), got {type(other).__name__}")
-    _check_pair(*other, "other: ")
     factor = _check_scaled(flow, ensemble, other)
     small, large = ((flow, ensemble), other) if factor > 1 else (other, (flow, ensemble))
     found = [_two_widths(small, large, layer, name) for layer, name in places]
@@ -106,24 +114,24 @@ def _point(flow: FlowLike, ensemble: Ensemble, layer: int, name: str) -> _Point:
     order = flow.order
     estimate = ensemble[layer].estimate(name)
     place = tuple(estimate.index.T)
-    theory, lower = (_numpy(getattr(flow[layer], name)(order=k))[place] for k in (order, order - 1))
-    diagonal = np.diagonal(_numpy(flow[layer].mean_kernel(order=0)))
+    theory, lower = (_numpy(flow[layer].statistic(name, order=k))[place] for k in (order, order - 1))
+    kernel = _numpy(flow[layer].statistic("mean_kernel", order=0))
+    ntk = _numpy(flow[layer].statistic("mean_ntk", order=0)) if QUANTITIES[name].powers[1] else None
+    diagonal = np.diagonal(kernel)
     inputs = np.arange(len(diagonal))
-    variance = _numpy(flow[layer].kernel_covariance(order=1))[inputs, inputs, inputs, inputs]
+    variance = _numpy(flow[layer].statistic("kernel_covariance", order=1))[inputs, inputs, inputs, inputs]
     live = diagonal > 0
     r = float((variance[live] / diagonal[live] ** 2).max(initial=0.0))
     if (variance[~live] > 0).any():  # a kernel that vanishes at infinite width and fluctuates
         r = np.inf
-    largest = float(max(diagonal.max(initial=0.0), np.finfo(np.float64).tiny))
-    scale = largest if name == "mean_kernel" else largest**2
-    return _Point(estimate, theory, lower, scale, r, flow[layer].n_in)
+    return _Point(estimate, theory, lower, unit(name, kernel, ntk), r, flow[layer].n_in)
 
 
 def _one_width(flow: FlowLike, ensemble: Ensemble, layer: int, name: str) -> Components:
     point = _point(flow, ensemble, layer, name)
     estimate = point.estimate
     stderr = estimate.stderr()
-    tolerance = point.r * _size(point.theory - point.lower, estimate.index)
+    tolerance = point.r * sizes(name, estimate.index, lambda statistic: _kept(flow, layer, statistic))
     chi2 = chi_square_of(
         estimate.value - point.theory, stderr, tolerance, point.scale, estimate.covariance(), estimate.independent
     )
@@ -132,17 +140,10 @@ def _one_width(flow: FlowLike, ensemble: Ensemble, layer: int, name: str) -> Com
     )
 
 
-def _size(kept: Array, index: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
-    """Size of the last order kept, by components: the larger of its own and of its diagonal components' geometric mean.
-
-    Orders mix components. The second order of V_0011, say, has a term in V_0101, so that a component that happens to
-    be small at first order is not small at the next.
-    """
-    half = index.shape[1] // 2
-    left, right = index[:, :half], index[:, half:]
-    own = {(*a, *b): size for a, b, size in zip(left.tolist(), right.tolist(), np.abs(kept)) if a == b}
-    diagonal = np.array([np.sqrt(own[*a, *a] * own[*b, *b]) for a, b in zip(left.tolist(), right.tolist())])
-    return np.maximum(np.abs(kept), diagonal)
+def _kept(flow: FlowLike, layer: int, name: str) -> Array:
+    """The last order kept of a statistic, with its power of 1/n."""
+    order = flow.order
+    return _numpy(flow[layer].statistic(name, order=order)) - _numpy(flow[layer].statistic(name, order=order - 1))
 
 
 def _two_widths(
@@ -182,6 +183,14 @@ def _width(ensemble: Ensemble) -> int:
     return min(widths[1:-1] or widths[-1:])
 
 
+def _as_pair(other: Any) -> tuple[FlowLike, Ensemble]:
+    """``other``, once it is known to be a flow and its ensemble."""
+    if not isinstance(other, tuple) or len(other) != 2:
+        raise TypeError(f"other must be a pair (flow, ensemble), got {type(other).__name__}")
+    _check_pair(*other, "other: ")
+    return other
+
+
 def _check_pair(flow: Any, ensemble: Any, where: str) -> None:
     if not isinstance(ensemble, Ensemble):
         raise TypeError(f"{where}ensemble must be what repflow.sample returns, got {type(ensemble).__name__}")
@@ -206,7 +215,7 @@ def _check_scaled(flow: FlowLike, ensemble: Ensemble, other: tuple[FlowLike, Ens
     if not np.array_equal(ensemble.x, other_ensemble.x):
         raise ValueError("other: it was given different inputs x")
     same = here.depth == there.depth and all(
-        (a.C_W, a.C_b, a.activation) == (b.C_W, b.C_b, b.activation)
+        (a.C_W, a.C_b, a.lambda_W, a.lambda_b, a.activation) == (b.C_W, b.C_b, b.lambda_W, b.lambda_b, b.activation)
         for a, b in zip(here.layers, there.layers, strict=False)
     )
     hidden = list(zip(here.widths[1:-1], there.widths[1:-1], strict=False))

@@ -7,12 +7,12 @@ differently, changes the last bit of a result. Both are avoided here by fixing w
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-
-from repflow.activation import Activation
+from torch import Tensor
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
@@ -70,13 +70,13 @@ def product(a: Array, b: Array, device: torch.device | None = None) -> Array:
     return out
 
 
-def activate(activation: Activation, z: Array, device: torch.device | None = None) -> Array:
-    """sigma(z) elementwise, in calls of a fixed size that each run on one thread.
+def activate(function: Callable[[Tensor], Tensor], z: Array, device: torch.device | None = None) -> Array:
+    """function(z) elementwise, in calls of a fixed size that each run on one thread.
 
     Parameters
     ----------
-    activation
-        sigma.
+    function
+        An activation, or its derivative.
     z
         Any shape.
     device
@@ -86,7 +86,7 @@ def activate(activation: Activation, z: Array, device: torch.device | None = Non
     flat = torch.from_numpy(np.ascontiguousarray(z).reshape(-1))
     with torch.no_grad():
         if device is not None:
-            values = activation(flat.to(device)).cpu()
+            values = function(flat.to(device)).cpu()
             return np.ascontiguousarray(values.numpy()).reshape(z.shape)
         out = torch.empty_like(flat)
         for start in range(0, len(flat), _PIECE):
@@ -94,7 +94,7 @@ def activate(activation: Activation, z: Array, device: torch.device | None = Non
             remainder = -len(piece) % _LANES
             if remainder:
                 piece = torch.cat([piece, torch.zeros(remainder, dtype=flat.dtype)])
-            out[start : start + _PIECE] = activation(piece)[: len(piece) - remainder]
+            out[start : start + _PIECE] = function(piece)[: len(piece) - remainder]
     return np.asarray(out.numpy()).reshape(z.shape)
 
 

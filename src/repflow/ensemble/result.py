@@ -14,6 +14,8 @@ from repflow.ensemble.arithmetic import Array
 from repflow.ensemble.features import HISTOGRAM_BINS, HISTOGRAM_NEURONS, HISTOGRAM_RANGE, moment_neurons
 from repflow.ensemble.layout import Index, Layout
 from repflow.ensemble.statistics import ESTIMATES, Estimate, LayerSums, assemble
+from repflow.ensemble.tangent_layout import DIFFERENTIALS, TangentLayout
+from repflow.ensemble.tangent_statistics import OVER_PAIRS, TANGENT, TangentSums
 from repflow.network import Network
 from repflow.results import Payload, Result, result_schema
 
@@ -59,6 +61,29 @@ class EnsembleLayer:
     sums: LayerSums = field(repr=False)
     scale: Array = field(repr=False)
     cells: np.ndarray[Any, np.dtype[np.int64]] = field(repr=False)
+    tangent: TangentSums | None = field(default=None, repr=False)
+    is_output: bool = False
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """The statistics that this layer has, by the names that :meth:`statistic` takes."""
+        found = [name for name in ESTIMATES if name != "kernel_third_cumulant" or self.sums.layout.sextuples]
+        if self.tangent is not None:
+            found.append("mean_ntk")
+            found += [name for name in OVER_PAIRS if self._lacking(name) is None]
+        return tuple(found)
+
+    def _lacking(self, name: str) -> str | None:
+        """Why this layer does not have a statistic of the NTK; None where it has."""
+        if self.tangent is None:
+            return f"{name} was not measured; sample(..., tangent=True) does"
+        if name in DIFFERENTIALS and not self.tangent.layout.differentials:
+            return f"{name} was not measured; sample(..., tangent=True, differentials=True) does"
+        if name in DIFFERENTIALS and not self.is_output:
+            return f"{name} is measured in the output layer only, ensemble[-1]; this is layer {self.index}"
+        if name in OVER_PAIRS and self.n_out < 2:
+            return f"{name} is a statistic of two neurons, and layer {self.index} has one"
+        return None
 
     @property
     def neurons(self) -> int:
@@ -74,14 +99,64 @@ class EnsembleLayer:
         ----------
         name
             One of ``mean_kernel``, ``kernel_covariance``, ``kernel_third_cumulant``, ``second_moment``,
-            ``fourth_moment``, ``excess_kurtosis``.
+            ``fourth_moment``, ``excess_kurtosis``; after ``sample(..., tangent=True)`` also ``mean_ntk``, ``A``, ``B``,
+            ``D``, ``F``, and in the output layer, after ``differentials=True``, ``P``, ``Q``, ``R``, ``S``, ``T``,
+            ``U``.
+
+        Raises
+        ------
+        AttributeError
+            The statistic was not measured; the message names the call that does.
+        ValueError
+            No statistic has this name, or it needs two neurons and the layer has one.
         """
-        if name not in ESTIMATES:
-            raise ValueError(f"name must be one of {', '.join(ESTIMATES)} or histogram, got {name!r}")
-        return ESTIMATES[name](self.sums)
+        if name in ESTIMATES:
+            return ESTIMATES[name](self.sums)
+        if name not in TANGENT:
+            raise ValueError(f"name must be one of {', '.join((*ESTIMATES, *TANGENT))} or histogram, got {name!r}")
+        lacking = self._lacking(name)
+        if self.tangent is None or lacking is not None:
+            raise (ValueError if "two neurons" in str(lacking) else AttributeError)(lacking)
+        return self.tangent.estimate(name)
+
+    def _assemble(self, name: str, components: Array) -> Array:
+        if self.tangent is not None and name in self.tangent.layout.orbits:
+            return self.tangent.layout.orbits[name].full(components)
+        return assemble(self.sums.layout, name, components)
 
     def _value(self, name: str) -> Array:
-        return assemble(self.sums.layout, name, self.estimate(name).value)
+        return self._assemble(name, self.estimate(name).value)
+
+    def statistic(self, name: str) -> Array:
+        """Any statistic by its name, as ``flow[l].statistic(name)`` gives it: with the widths in it.
+
+        Parameters
+        ----------
+        name
+            As for :meth:`estimate`.
+
+        Returns
+        -------
+        ndarray
+            (N, N) for ``mean_kernel`` and ``mean_ntk``, (N, N, N, N) for ``kernel_covariance`` and the tensors, in the
+            axes of their subscripts. With i and j two neurons of the layer, i != j:
+
+            ====== ==============================  ====== ========================
+            A_1234 Cov(H_ii;12, H_jj;34)           P_0123 E[dH_ijj;012 z_i;3]
+            B_1324 Cov(H_ij;12, H_ij;34)           Q_0123 E[dH_iij;012 z_j;3]
+            D_1234 Cov(z_i;1 z_i;2, H_jj;34)       R_0123 E[ddI_iijj;0123]
+            F_1324 Cov(z_i;1 z_j;2, H_ij;34)       S_1234 E[ddII_iijj;1234]
+            ..                                     T_1324 E[ddII_ijij;1234]
+            ..                                     U_1423 E[ddII_ijji;1234]
+            ====== ==============================  ====== ========================
+
+            To leading order each is 1/n_{l-1} times the tensor of that name in the theory.
+        """
+        return self._value(name)
+
+    def mean_ntk(self) -> Array:
+        """E[H_ii], the mean neural tangent kernel of one neuron, shape (N, N)."""
+        return self._value("mean_ntk")
 
     def mean_kernel(self) -> Array:
         """E[G^(l)], shape (N, N)."""
@@ -139,10 +214,10 @@ class EnsembleLayer:
             total = self.cells.sum(axis=1, keepdims=True)
             share = histogram.counts / total
             return np.asarray(np.sqrt(share * (1 - share) / total) / np.diff(histogram.edges, axis=1))
-        return assemble(self.sums.layout, name, self.estimate(name).stderr())
+        return self._assemble(name, self.estimate(name).stderr())
 
 
-@result_schema("ensemble", version=1)
+@result_schema("ensemble", version=2)
 @dataclass(frozen=True, eq=False, repr=False)
 class Ensemble(Result):
     """An ensemble of random networks as statistics of its layers; made by ``sample``.
@@ -157,6 +232,8 @@ class Ensemble(Result):
         Networks measured; fewer than asked after an interruption.
     interrupted
         Whether Ctrl-C ended the run early.
+    tangents
+        Order of the statistics of the NTK; None where it was not measured.
     """
 
     network: Network
@@ -169,6 +246,23 @@ class Ensemble(Result):
     centre: Array
     scale: Array
     state: State
+    tangents: TangentLayout | None = None
+    ntk_centre: Array | None = None
+
+    @property
+    def tangent(self) -> bool:
+        """Whether the neural tangent kernel was measured."""
+        return self.tangents is not None
+
+    @property
+    def differentials(self) -> bool:
+        """Whether the differentials of the NTK were measured, in the output layer."""
+        return self.tangents is not None and self.tangents.differentials
+
+    def _tangent_sums(self, number: int) -> TangentSums | None:
+        if self.tangents is None or self.ntk_centre is None:
+            return None
+        return TangentSums.of(self.state, self.tangents, self.ntk_centre, number)
 
     @cached_property
     def layers(self) -> tuple[EnsembleLayer, ...]:
@@ -181,6 +275,8 @@ class Ensemble(Result):
                 LayerSums.of(self.state, self.layout, self.centre, number),
                 self.scale[number],
                 self.state.histogram[number],
+                self._tangent_sums(number),
+                number + 1 == self.network.depth,
             )
             for number, layer in enumerate(self.network.layers)
         )
@@ -201,6 +297,8 @@ class Ensemble(Result):
 
     def __repr__(self) -> str:
         note = ", interrupted" if self.interrupted else ""
+        if self.tangents is not None:
+            note += ", tangent" + (", differentials" if self.differentials else "")
         return (
             f"Ensemble(networks={self.networks}, method={self.method!r}, seed={self.seed}, "
             f"inputs={len(self.x)}{note}, network={self.network!r})"
@@ -224,8 +322,14 @@ class Ensemble(Result):
             dims["kernel_third_cumulant"] = ("layer", "sextuple")
             coords["sextuple"] = [",".join(map(str, entry)) for entry in self.layout.sextuples]
         variables: dict[str, tuple[tuple[str, ...], Array]] = {}
+        if self.tangents is not None:
+            dims["mean_ntk"] = pair
+            dims.update({name: four for name in OVER_PAIRS if all(name in layer.statistics for layer in self.layers)})
+            for name in (name for name in DIFFERENTIALS if name in self[-1].statistics):
+                variables[name] = (four[1:], self[-1].statistic(name))
+                variables[f"{name}_stderr"] = (four[1:], self[-1].stderr(name))
         for name, axes in dims.items():
-            variables[name] = (axes, np.stack([getattr(layer, name)() for layer in self.layers]))
+            variables[name] = (axes, np.stack([layer.statistic(name) for layer in self.layers]))
             variables[f"{name}_stderr"] = (axes, np.stack([layer.stderr(name) for layer in self.layers]))
         histograms = [layer.histogram() for layer in self.layers]
         variables["histogram_edges"] = (("layer", "input", "edge"), np.stack([h.edges for h in histograms]))
@@ -240,9 +344,11 @@ class Ensemble(Result):
         return labelled(variables, coords, attributes)
 
     def _payload(self) -> Payload:
-        accumulated = Accumulator(1, self.state).arrays()
+        arrays = {"x": self.x, "centre": self.centre, "scale": self.scale}
+        if self.ntk_centre is not None:
+            arrays["ntk_centre"] = self.ntk_centre
         return Payload(
-            arrays={"x": self.x, "centre": self.centre, "scale": self.scale, **accumulated},
+            arrays={**arrays, **Accumulator(1, self.state).arrays()},
             meta={
                 "network": self.network.to_dict(),
                 "networks": self.networks,
@@ -250,6 +356,8 @@ class Ensemble(Result):
                 "method": self.method,
                 "interrupted": self.interrupted,
                 "sextuples": [list(entry) for entry in self.layout.sextuples],
+                "tangent": self.tangent,
+                "differentials": self.differentials,
             },
             dims={
                 "x": ("input", "feature"),
@@ -258,6 +366,7 @@ class Ensemble(Result):
                 "groups": ("group", "layer", "component"),
                 "counts": ("group",),
                 "histogram": ("layer", "input", "cell"),
+                **({} if self.ntk_centre is None else {"ntk_centre": ("layer", "pair")}),
             },
         )
 
@@ -276,4 +385,6 @@ class Ensemble(Result):
             centre=arrays["centre"],
             scale=arrays["scale"],
             state=Accumulator.state_from(arrays),
+            tangents=TangentLayout(len(arrays["x"]), bool(meta["differentials"])) if meta["tangent"] else None,
+            ntk_centre=arrays["ntk_centre"] if meta["tangent"] else None,
         )

@@ -10,13 +10,16 @@ import numpy as np
 import torch
 
 from repflow.blocks import Checkpoint, check_seed, digest, progress_bar, require_memory, run_blocks
-from repflow.ensemble import gram, weights
+from repflow.ensemble import gram, tangent_run, weights
 from repflow.ensemble.accumulator import Accumulator, BlockSums
 from repflow.ensemble.arithmetic import Array
+from repflow.ensemble.differentials import check_smooth
 from repflow.ensemble.features import BlockRecord, moment_neurons, overflow_message
 from repflow.ensemble.layout import Layout, check_sextuples
 from repflow.ensemble.result import Ensemble
 from repflow.ensemble.setup import Setup, gram_one, sizes, stream_of
+from repflow.ensemble.tangent_features import TangentRecord
+from repflow.ensemble.tangent_layout import TangentLayout
 from repflow.network import Network
 
 _METHODS: dict[str, Any] = {"weights": weights, "gram": gram}
@@ -37,6 +40,8 @@ def sample(
     device: str | torch.device | None = None,
     six_point: Sequence[Sequence[int]] | None = None,
     threads: int | None = None,
+    tangent: bool = False,
+    differentials: bool = False,
 ) -> Ensemble:
     """Draw random networks and measure what their layers do with the inputs x.
 
@@ -71,6 +76,13 @@ def sample(
         for up to four inputs, none for more.
     threads
         Blocks that run at once; None takes ``torch.get_num_threads()``. Speed only.
+    tangent
+        Also measure the neural tangent kernel H of every network in every layer, by the exact recursion of
+        :mod:`repflow.ensemble.tangent`: its mean and the statistics A, B, D, F. Method ``"weights"`` only, since H
+        depends on the weights.
+    differentials
+        With ``tangent``: also the differentials of the NTK in the output layer, the statistics P, Q, R, S, T, U. They
+        cost far more than the rest, and need smooth activations.
 
     Returns
     -------
@@ -98,7 +110,12 @@ def sample(
     threads = torch.get_num_threads() if threads is None else _check_count("threads", threads)
     place = _check_device(device)
     sextuples = check_sextuples(six_point, len(inputs))
-    cut = sizes(network, len(inputs), method, len(sextuples), batch_size, networks, threads)
+    tangents = _check_tangent(tangent, differentials, method, len(inputs))
+    if differentials:
+        _check_differentials(network)
+    cut = sizes(
+        network, len(inputs), method, len(sextuples), batch_size, networks, threads, bool(tangent), bool(differentials)
+    )
     require_memory(
         cut.bytes_needed,
         f"sample: the statistics of {len(inputs)} inputs in {network.depth} layers",
@@ -110,7 +127,7 @@ def sample(
     accumulator = Accumulator(cut.groups)
     file = None
     if checkpoint is not None:
-        file = Checkpoint(checkpoint, _configuration(setup, method, sextuples, cut.block))
+        file = Checkpoint(checkpoint, _configuration(setup, method, sextuples, cut.block, tangents))
         saved = file.load()
         if saved is not None:
             accumulator.state = Accumulator.state_from(saved)
@@ -119,19 +136,29 @@ def sample(
                     f"checkpoint: it holds {accumulator.networks} networks, networks={networks} asks for fewer"
                 )
     centre, scale = _pilot(setup, layout)
+    ntk_centre = None if tangents is None else tangent_run.pilot(setup, tangents, _PILOT_KEY)
     engine = _METHODS[method]
     neurons = tuple(moment_neurons(width, len(inputs)) for width in network.widths[1:])
     blocks = -(-networks // cut.block)
 
     def work(block: int) -> BlockSums:
         record = BlockRecord(layout, centre, scale, neurons, min(cut.block, networks - block * cut.block))
+        tangent_record = None
+        if tangents is not None and ntk_centre is not None:
+            tangent_record = TangentRecord(tangents, ntk_centre, record.networks)
         draws = engine.streams(setup, block)
         with np.errstate(all="ignore"):  # an overflow is found and named when the block is summed
             for first in range(0, record.networks, cut.batch):
                 count = min(cut.batch, record.networks - first)
+                if tangent_record is not None:
+                    tangent_run.run_batch(setup, draws, first, count, record, tangent_record)
+                    continue
                 for layer, (gram_matrix, z) in enumerate(engine.propagate(setup, draws, count)):
                     record.add(layer, first, gram_matrix, z)
-            return BlockSums(*record.sums(), record.histogram())
+            sums, counts = record.sums()
+            if tangent_record is not None:
+                sums = np.concatenate([sums, tangent_record.sums(len(counts))], axis=2)
+            return BlockSums(sums, counts, record.histogram())
 
     whole = networks // cut.block
 
@@ -164,6 +191,8 @@ def sample(
         centre=centre,
         scale=scale,
         state=accumulator.state,
+        tangents=tangents,
+        ntk_centre=ntk_centre,
     )
 
 
@@ -191,8 +220,13 @@ def _pilot(setup: Setup, layout: Layout) -> tuple[Array, Array]:
     return np.stack(centre), np.stack(scale)
 
 
-def _configuration(setup: Setup, method: str, sextuples: tuple[Any, ...], block: int) -> dict[str, Any]:
+def _configuration(
+    setup: Setup, method: str, sextuples: tuple[Any, ...], block: int, tangents: TangentLayout | None
+) -> dict[str, Any]:
     """What must agree for a checkpoint to be continued."""
+    measured = {}
+    if tangents is not None:
+        measured = {"tangent": True, "differentials": tangents.differentials}
     return {
         "kind": "repflow ensemble 1",
         "widths": list(setup.network.widths),
@@ -203,6 +237,7 @@ def _configuration(setup: Setup, method: str, sextuples: tuple[Any, ...], block:
         "six_point": [list(entry) for entry in sextuples],
         "block": block,
         "device": "cpu" if setup.device is None else str(setup.device),
+        **measured,
     }
 
 
@@ -221,6 +256,30 @@ def _check_inputs(x: Any, network: Network) -> Array:
     if not np.isfinite(values).all():
         raise ValueError("x must be finite, it holds NaN or infinity")
     return values
+
+
+def _check_tangent(tangent: object, differentials: object, method: str, inputs: int) -> TangentLayout | None:
+    """What to measure of the NTK; None for nothing."""
+    for name, value in (("tangent", tangent), ("differentials", differentials)):
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name} must be True or False, got {value!r}")
+    if differentials and not tangent:
+        raise ValueError("differentials=True needs tangent=True")
+    if not tangent:
+        return None
+    if method != "weights":
+        raise ValueError(
+            f'tangent=True needs method="weights", got {method!r}: the NTK is a sum over weights, and method "gram" '
+            "draws none"
+        )
+    return TangentLayout(inputs, bool(differentials))
+
+
+def _check_differentials(network: Network) -> None:
+    """Refuse a network without two outputs, since every differential is a statistic of two, or with kinks."""
+    if network.widths[-1] < 2:
+        raise ValueError("differentials=True measures pairs of outputs: the network needs two or more, got 1")
+    check_smooth(network)
 
 
 def _check_count(name: str, value: object) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ import torch
 from repflow.ensemble.arithmetic import Array, product
 from repflow.ensemble.features import GROUPS, HISTOGRAM_BINS, moment_neurons
 from repflow.ensemble.layout import count_components
+from repflow.ensemble.tangent_layout import count_tangent
 from repflow.network import Network
 
 _BLOCK = 1024
@@ -20,6 +22,8 @@ _BLOCK_NUMBERS = 1 << 23
 # Numbers of one batch's largest array: a megabyte, which stays in the cache.
 _BATCH_NUMBERS = 1 << 17
 _GROUP_BYTES = 1 << 26
+# Multiply-adds that take as long as one normal.
+_WORK_OF_NORMAL = 64
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,15 @@ def _power_of_two(bound: float) -> int:
 
 
 def sizes(
-    network: Network, inputs: int, method: str, sextuples: int, batch_size: int | None, networks: int, threads: int
+    network: Network,
+    inputs: int,
+    method: str,
+    sextuples: int,
+    batch_size: int | None,
+    networks: int,
+    threads: int,
+    tangent: bool = False,
+    differentials: bool = False,
 ) -> Sizes:
     """Cut the work, and count the bytes that it takes."""
     widths = network.widths
@@ -76,14 +88,18 @@ def sizes(
         largest = inputs * max(widths[1:])
         normals = inputs * sum(widths[1:])
     depth = network.depth
-    features = count_components(inputs, sextuples)
     pairs = inputs * (inputs + 1) // 2
-    stored = sum(pairs + inputs * moment_neurons(width, inputs) for width in widths[1:])
+    of_tangent = count_tangent(inputs, differentials) if tangent else 0
+    features = count_components(inputs, sextuples) + of_tangent
+    stored = sum(pairs + inputs * moment_neurons(width, inputs) for width in widths[1:]) + depth * of_tangent
+    if tangent:
+        largest = max(largest, pairs * max(widths[1:]) ** 2)
+        normals += sum(pairs * n * m * (n + m) for n, m in pairwise(widths[1:])) // _WORK_OF_NORMAL
     block = min(_BLOCK, _power_of_two(_BLOCK_NORMALS / normals), _power_of_two(_BLOCK_NUMBERS / stored))
     batch = min(block, _power_of_two(_BATCH_NUMBERS / largest) if batch_size is None else batch_size)
     groups = min(1024, max(16, _power_of_two(_GROUP_BYTES / (8 * depth * features))))
     signals = inputs * max(widths)
-    per_batch = batch * (largest + 5 * signals)
+    per_batch = batch * ((5 if tangent else 1) * largest + 5 * signals)
     per_block = block * stored + min(block, GROUPS) * ((depth + 1) * features + 2 * pairs**2)
     kept = (min(groups, -(-networks // max(1, block // GROUPS))) + 2) * depth * features
     histogram = depth * inputs * (HISTOGRAM_BINS + 2)

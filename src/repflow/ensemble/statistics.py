@@ -97,7 +97,7 @@ class LayerSums:
     def of(cls, state: State, layout: Layout, centre: Array, layer: int) -> LayerSums:
         """Sums of ``layer``, counted from 0."""
         counts = np.array(state.counts, dtype=np.float64)
-        sums = np.stack([group[layer] for group in state.groups])
+        sums = np.stack([group[layer, : layout.size] for group in state.groups])
         total = sums.sum(axis=0) / counts.sum()
         return cls(layout, centre[layer], layout.split(sums / counts[:, None]), layout.split(total), counts)
 
@@ -194,7 +194,7 @@ ESTIMATES: dict[str, Callable[[LayerSums], Estimate]] = {
 
 def assemble(layout: Layout, name: str, components: Array) -> Array:
     """Components of the statistic ``name`` to the tensor that the user sees, symmetric entries filled in."""
-    if name in ("mean_kernel", "second_moment"):
+    if name in ("mean_kernel", "second_moment", "mean_ntk"):
         return layout.full_pairs(components)
     if name == "kernel_covariance":
         return layout.full_seconds(components)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,15 +38,59 @@ class WeightStreams:
         return self.weights[number].standard_normal(out=self._buffer[:size].reshape(shape))
 
 
+class LayerDraw(NamedTuple):
+    """One layer of a batch of networks.
+
+    Attributes
+    ----------
+    gram
+        G, shape (count, N, N).
+    z
+        Preactivations, shape (count, N, n_l).
+    signals
+        What entered the layer, shape (count, N, n_{l-1}).
+    normals
+        The weights in units of sqrt(C_W/n_{l-1}), shape (count, n_l, n_{l-1}); valid until the next layer is drawn.
+    biases
+        Shape (count, n_l), or None where C_b is 0.
+    """
+
+    gram: Array
+    z: Array
+    signals: Array
+    normals: Array
+    biases: Array | None
+
+
 def streams(setup: Setup, *key: int) -> WeightStreams:
     """Generators of the block named by ``key``."""
     return WeightStreams(setup, *key)
 
 
-def propagate(setup: Setup, draws: WeightStreams, count: int) -> Iterator[tuple[Array, Array]]:
-    """(G^(l), z^(l)) of the next ``count`` networks, for l = 1, ..., L.
+def draw_layers(setup: Setup, draws: WeightStreams, count: int) -> Iterator[LayerDraw]:
+    """The layers l = 1, ..., L of the next ``count`` networks.
 
     z_i = b_i + sum_j W_ij s_j with W_ij ~ N(0, C_W / n_in) and b_i ~ N(0, C_b); G is the covariance of z given s.
+    """
+    signals = np.ascontiguousarray(np.broadcast_to(setup.x, (count, *setup.x.shape)))
+    gram = first_gram(setup, count)
+    for number, layer in enumerate(setup.network.layers):
+        normals = draws.draw(number, (count, layer.n_out, layer.n_in))
+        z = product(signals, normals, setup.device)
+        z *= math.sqrt(layer.C_W / layer.n_in)
+        stream = draws.biases[number]
+        biases = None
+        if stream is not None:
+            biases = math.sqrt(layer.C_b) * stream.standard_normal((count, layer.n_out))
+            z += biases[:, None, :]
+        yield LayerDraw(gram, z, signals, normals, biases)
+        if layer.activation is not None:
+            signals = activate(layer.activation, z, setup.device)
+            gram = next_gram(setup, number + 1, signals)
+
+
+def propagate(setup: Setup, draws: WeightStreams, count: int) -> Iterator[tuple[Array, Array]]:
+    """(G^(l), z^(l)) of the next ``count`` networks, for l = 1, ..., L.
 
     Yields
     ------
@@ -54,16 +99,5 @@ def propagate(setup: Setup, draws: WeightStreams, count: int) -> Iterator[tuple[
     z
         Shape (count, N, n_l).
     """
-    signals = np.ascontiguousarray(np.broadcast_to(setup.x, (count, *setup.x.shape)))
-    gram = first_gram(setup, count)
-    for number, layer in enumerate(setup.network.layers):
-        weights = draws.draw(number, (count, layer.n_out, layer.n_in))
-        z = product(signals, weights, setup.device)
-        z *= math.sqrt(layer.C_W / layer.n_in)
-        biases = draws.biases[number]
-        if biases is not None:
-            z += math.sqrt(layer.C_b) * biases.standard_normal((count, layer.n_out))[:, None, :]
-        yield gram, z
-        if layer.activation is not None:
-            signals = activate(layer.activation, z, setup.device)
-            gram = next_gram(setup, number + 1, signals)
+    for layer in draw_layers(setup, draws, count):
+        yield layer.gram, layer.z
