@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from repflow.build import mlp
     from repflow.comparison import Comparison, compare
     from repflow.criticality import Critical, critical
+    from repflow.empirical import EmpiricalNTK, empirical_ntk
     from repflow.ensemble import Ensemble, sample
     from repflow.graph import Graph, GraphFlow, trace
     from repflow.network import Layer, LayerMaps, Network, NodeMaps
     from repflow.recursion import Flow, FlowLayer, KernelFluctuation, flow, kernel_fluctuation, vertex_at
     from repflow.reporting import Report, report
     from repflow.results import load
-    from repflow.tuning import AspectRatio, CoordinateCheck, Design, Plan, coordinate_check, design, tune
+    from repflow.training import RepresentationLearning, representation_learning
+    from repflow.tuning import AspectRatio, CoordinateCheck, Design, Plan, coordinate_check, design, diagnose, tune
 
 __all__ = [
     "Activation",
@@ -31,6 +33,7 @@ __all__ = [
     "CoordinateCheck",
     "Critical",
     "Design",
+    "EmpiricalNTK",
     "Ensemble",
     "Flow",
     "FlowLayer",
@@ -43,17 +46,21 @@ __all__ = [
     "NodeMaps",
     "Plan",
     "Report",
+    "RepresentationLearning",
     "activation_names",
     "as_activation",
     "compare",
     "coordinate_check",
     "critical",
     "design",
+    "diagnose",
+    "empirical_ntk",
     "flow",
     "kernel_fluctuation",
     "load",
     "mlp",
     "report",
+    "representation_learning",
     "sample",
     "trace",
     "tune",
@@ -66,13 +73,15 @@ _HOMES = {
     "build": ("mlp",),
     "comparison": ("Comparison", "compare"),
     "criticality": ("Critical", "critical"),
+    "empirical": ("EmpiricalNTK", "empirical_ntk"),
     "ensemble": ("Ensemble", "sample"),
     "graph": ("Graph", "GraphFlow", "trace"),
     "network": ("Layer", "LayerMaps", "Network", "NodeMaps"),
     "recursion": ("Flow", "FlowLayer", "KernelFluctuation", "flow", "kernel_fluctuation", "vertex_at"),
     "reporting": ("Report", "report"),
     "results": ("load",),
-    "tuning": ("AspectRatio", "CoordinateCheck", "Design", "Plan", "coordinate_check", "design", "tune"),
+    "training": ("RepresentationLearning", "representation_learning"),
+    "tuning": ("AspectRatio", "CoordinateCheck", "Design", "Plan", "coordinate_check", "design", "diagnose", "tune"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -117,7 +117,13 @@ def test_json_is_all_there_is_on_stdout(run, tmp_path):
     assert drawn["networks"] == 8
     assert json.loads(run("critical", "relu", "--json").stdout)["C_W"] == pytest.approx(2.0)
     names = [entry["name"] for entry in json.loads(run("experiment", "list", "--json").stdout)["experiments"]]
-    assert names == ["criticality", "gaussian-limit", "hyperparameter-transfer", "optimal-aspect-ratio"]
+    assert names == [
+        "criticality",
+        "gaussian-limit",
+        "hyperparameter-transfer",
+        "optimal-aspect-ratio",
+        "representation-learning",
+    ]
 
 
 @pytest.mark.parametrize(

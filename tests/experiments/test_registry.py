@@ -50,6 +50,7 @@ def test_every_experiment_states_its_rule():
         "gaussian-limit",
         "hyperparameter-transfer",
         "optimal-aspect-ratio",
+        "representation-learning",
     ]
     for entry in experiments():
         assert "Rule:" in entry.rule

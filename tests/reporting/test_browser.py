@@ -16,7 +16,7 @@ def test_plots_render_without_a_console_message(browser, page, width, dark):
     rendered = browser.render(page, width=width, dark=dark)
     assert rendered.console == []
     figures = rendered.dom.count('class="rf-figure"')
-    assert figures == 10
+    assert figures == 11
     # Plotly draws each figure in several layers; the first of them carries this class and nothing else does.
     assert rendered.dom.count('class="main-svg"') >= figures
     assert rendered.dom.count('class="modebar-container"') == figures

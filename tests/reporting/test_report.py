@@ -68,7 +68,7 @@ def test_page_needs_nothing_but_itself(small_report):
     assert not [tag for tag in tags if re.search(r"(?:src|href)\s*=\s*[\"']?(?:https?:|//)", tag)]
     for text in ("Is it critical for this depth?", "Numbers to copy", "Provenance", "three digits", "0.02", "0.3"):
         assert text in html
-    assert html.count('class="rf-figure"') == 10
+    assert html.count('class="rf-figure"') == 11
 
 
 def test_words_from_users_are_escaped():

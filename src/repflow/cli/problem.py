@@ -26,6 +26,7 @@ class Problem:
     data: str
     init: str
     configuration: dict[str, Any]
+    y: NDArray[Any] | None = None
 
 
 def whole_numbers(name: str, text: str) -> list[int]:
@@ -81,6 +82,7 @@ def build_problem(context: typer.Context) -> Problem:
         network=network,
         x=dataset.x,
         data=dataset.description or dataset.name,
+        y=dataset.y,
         init=init,
         configuration=configuration(context, depth=network.depth, outputs=outputs, inputs=len(dataset.x)),
     )
@@ -135,6 +137,7 @@ def _problem_of_model(context: typer.Context) -> Problem:
         network=network,
         x=dataset.x,
         data=dataset.description or dataset.name,
+        y=dataset.y,
         init=init,
         configuration=configuration(context, **actual),
     )

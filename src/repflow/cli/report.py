@@ -92,6 +92,7 @@ def report(
         progress=progress,
         data=problem.data,
         configuration={**problem.configuration, "couplings": problem.init},
+        y=problem.y,
     )
     result.save(out)
     failed = [check for check in checks if check in result.failures]

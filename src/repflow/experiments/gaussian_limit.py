@@ -72,7 +72,9 @@ def fit_rate(n: FloatArray, kurtosis: FloatArray, error: FloatArray) -> RateFit:
     def model(n: FloatArray, log_a: float, slope: float, b: float) -> FloatArray:
         return np.asarray(log_a + slope * np.log(n) + np.log(np.maximum(1.0 + b / n, 1e-12)))
 
-    start = (float(np.log(kurtosis[-1] * n[-1])), -1.0, 0.0)
+    # From a plain power law: a start far off lets b run to where 1 + b/n is clipped.
+    slope, log_a = np.polyfit(np.log(n), np.log(kurtosis), 1)
+    start = (float(log_a), float(slope), 0.0)
     weight = error / kurtosis
     best, covariance = curve_fit(model, n, np.log(kurtosis), p0=start, sigma=weight, absolute_sigma=True)
     residual = float((((np.log(kurtosis) - model(n, *best)) / weight) ** 2).sum())

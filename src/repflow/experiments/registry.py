@@ -15,7 +15,13 @@ Verdict = Literal["agrees", "disagrees", "inconclusive"]
 SIZES: tuple[Size, ...] = ("small", "default", "large")
 
 # One file each; imported when experiments are listed or run.
-_MODULES = ("gaussian_limit", "criticality", "hyperparameter_transfer", "optimal_aspect_ratio")
+_MODULES = (
+    "gaussian_limit",
+    "criticality",
+    "hyperparameter_transfer",
+    "optimal_aspect_ratio",
+    "representation_learning",
+)
 
 
 class Tell(Protocol):

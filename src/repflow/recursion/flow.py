@@ -177,8 +177,8 @@ def _check_tangent(wanted: Wanted, activations: Sequence[Activation]) -> None:
     jumping = [activation.name for activation in activations if not activation.continuous]
     if wanted.order and wanted.tangent and jumping:
         raise ValueError(
-            f"tangent=True needs order=0 for {jumping[0]!r}: it jumps, and the NTK's fluctuations need <sigma' sigma'>, "
-            "which does not exist there"
+            f"tangent=True needs order=0 for {jumping[0]!r}: it jumps, and the fluctuations of the NTK need "
+            "<sigma' sigma'>, which does not exist there"
         )
 
 

@@ -28,6 +28,7 @@ from repflow.reporting.evidence import (
     typical_activation,
 )
 from repflow.reporting.fluctuations import assess_fluctuations
+from repflow.reporting.learning import assess_learning
 from repflow.reporting.provenance import Timings, provenance
 from repflow.reporting.result import Report
 from repflow.results import Result
@@ -45,6 +46,7 @@ def report(
     progress: bool | None = None,
     data: str | None = None,
     configuration: Mapping[str, Any] | None = None,
+    y: Any = None,
 ) -> Report:
     """Judge a network on inputs: is it critical for its depth, how much do initialisations differ, what to change.
 
@@ -66,6 +68,9 @@ def report(
         What the inputs are, in words, for the page.
     configuration
         Options to record in the provenance.
+    y
+        Class numbers (N,) or targets (N, n_L) of the inputs, for what training will do to the features; random balanced
+        labels are assumed where there are none that fit the outputs.
 
     Returns
     -------
@@ -121,6 +126,8 @@ def report(
             _add_output(evidence, ensemble, fluctuation.input_index)
             advice = advise(network, inputs, evidence.arrays["fluctuation/theory"].max(axis=1), criticality)
             activation = None if couplings is None else add_phase(evidence, network, couplings)
+        with timings.stage("representation learning"):
+            learning = assess_learning(network, inputs, y)
     results: dict[str, Result] = {"flow": theory, "ensemble": ensemble, "comparison": comparison}
     return Report(
         network=network,
@@ -128,6 +135,7 @@ def report(
         criticality=criticality,
         fluctuation=fluctuation,
         advice=advice,
+        learning=learning,
         agreement=agreement(comparison),
         counts=coupling_counts(len(inputs), network.n_parameters),
         evidence=evidence,

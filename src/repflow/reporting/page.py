@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from repflow.reporting.fluctuations import BANDS
+from repflow.reporting.learning import learning_chart, learning_rows
 from repflow.reporting.words import number
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from repflow.reporting.charts import Chart
     from repflow.reporting.result import Report
 
 # The scale of r_L on the page: logarithmic between these.
@@ -50,22 +52,21 @@ def page(report: Report) -> str:
     from repflow.reporting.charts import all_charts
 
     charts = all_charts(report.evidence, report.counts, report.activation, report.fluctuation.input_index)
-    figures = [
-        {
-            "key": chart.key,
-            "title": chart.title,
-            "caption": chart.caption,
-            "html": figure_html(chart.figure, chart.key, chart.title),
-        }
-        for chart in charts
-    ]
+    learning = None if report.learning is None else learning_chart(report.learning)
+
+    def drawn(chart: Chart) -> dict[str, str]:
+        html = figure_html(chart.figure, chart.key, chart.title)
+        return {"key": chart.key, "title": chart.title, "caption": chart.caption, "html": html}
+
     return (
         environment()
         .get_template("report.html.j2")
         .render(
             **_shared(report),
-            figures=figures,
+            figures=[drawn(chart) for chart in charts],
             layers=_layers(report),
+            learning=[] if report.learning is None else learning_rows(report.learning),
+            learning_figure=None if learning is None else drawn(learning),
             code=copyable(report),
             scale=_scale(report.fluctuation.ratio),
             theme_css=theme_css(),

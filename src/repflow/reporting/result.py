@@ -15,6 +15,7 @@ from repflow.reporting.advice import Advice
 from repflow.reporting.criticality import CriticalityVerdict
 from repflow.reporting.evidence import Evidence
 from repflow.reporting.fluctuations import FluctuationVerdict
+from repflow.reporting.learning import LearningVerdict, learning_card
 from repflow.reporting.output import check_directory, finite
 from repflow.reporting.words import (
     Card,
@@ -85,6 +86,8 @@ class Report(Result):
     results
         Labelled results that ``save`` writes beside the page, by name: flow, ensemble, comparison; empty in a report
         read from a file.
+    learning
+        How much features will move in training; None in a report of an earlier version.
     """
 
     network: Network
@@ -101,6 +104,7 @@ class Report(Result):
     warnings: tuple[str, ...]
     provenance: dict[str, Any]
     results: Mapping[str, Result] = field(default_factory=dict)
+    learning: LearningVerdict | None = None
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -114,13 +118,14 @@ class Report(Result):
         return headline(self.criticality, self.fluctuation)[0]
 
     def cards(self) -> tuple[Card, ...]:
-        """The four questions of a practitioner and their answers."""
-        return (
+        """The questions of a practitioner and their answers."""
+        found = (
             criticality_card(self.criticality),
             fluctuation_card(self.fluctuation, self.networks or None),
             trust_card(self.fluctuation),
             advice_card(self.network, self.advice, self.criticality),
         )
+        return found if self.learning is None else (*found, learning_card(self.learning))
 
     def summary(self) -> str:
         """The verdicts as text."""
@@ -193,6 +198,7 @@ class Report(Result):
             "criticality": self.criticality.to_dict(),
             "fluctuation": self.fluctuation.to_dict(),
             "advice": self.advice.to_dict(),
+            "learning": None if self.learning is None else self.learning.to_dict(),
             "agreement": self.agreement,
             "counts": self.counts,
             "activation": self.activation,
@@ -226,4 +232,5 @@ class Report(Result):
             interrupted=meta["interrupted"],
             warnings=tuple(meta["warnings"]),
             provenance=dict(meta["provenance"]),
+            learning=None if meta.get("learning") is None else LearningVerdict.from_dict(meta["learning"]),
         )
