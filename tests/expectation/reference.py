@@ -235,13 +235,17 @@ def _nodes(edges, points):
 
 
 class Nested:
-    """E[prod_i f(z_i)] over any number of variables, one Gaussian direction inside the other."""
+    """E[prod_i f_i(z_i)] over any number of variables, one Gaussian direction inside the other; ``f`` is one function
+    or a list of one for each variable."""
 
     def __init__(self, f, kinks, covariance, points, trapezoid=None):
         order = np.argsort(-np.diag(covariance), kind="stable")
-        self.f, self.kinks, self.points, self.trapezoid = f, np.asarray(kinks, dtype=float), points, trapezoid
-        self.zero = int((np.diag(covariance) == 0).sum())
-        order = order[: len(order) - self.zero]
+        functions = f if isinstance(f, list) else [f] * len(order)
+        self.kinks, self.points, self.trapezoid = np.asarray(kinks, dtype=float), points, trapezoid
+        silent = [i for i in order if covariance[i, i] == 0]
+        self.silent = math.prod(float(functions[i](np.zeros(1))[0]) for i in silent)
+        order = order[: len(order) - len(silent)]
+        self.f = [functions[i] for i in order]
         self.loading = _loadings(np.asarray(covariance, dtype=float)[np.ix_(order, order)])
         rank = self.loading.shape[1]
         self.last = [int(np.nonzero(row)[0].max()) for row in self.loading]
@@ -250,13 +254,13 @@ class Nested:
         if rank > 1 and len(final) == 1:  # the last direction moves one variable: tabulate its conditional mean
             spread = abs(self.loading[final[0], -1])
             reach = 1.01 * (REACH + 0.5) * np.linalg.norm(self.loading[final[0], :-1]) * math.sqrt(rank) + 1.0
-            self.table = (final[0], _table(f, self.kinks, spread, -reach, reach))
+            self.table = (final[0], _table(self.f[final[0]], self.kinks, spread, -reach, reach))
 
     def value(self):
         if not self.loading.shape[1]:
-            return float(self.f(np.zeros(1))[0]) ** self.zero
+            return self.silent
         total = self._level(0, np.zeros((1, len(self.loading))))
-        return float(total[0]) * float(self.f(np.zeros(1))[0]) ** self.zero
+        return float(total[0]) * self.silent
 
     def _level(self, level, means):
         """Integral over directions ``level`` and later, for rows of conditional means (rows, variables)."""
@@ -289,7 +293,7 @@ class Nested:
             z = means[part, None, :] + u[part, :, None] * column
             product = w[part].copy()
             for i in done:
-                product *= self.f(z[:, :, i])
+                product *= self.f[i](z[:, :, i])
             if level + 1 < self.loading.shape[1]:
                 product *= self._level(level + 1, z.reshape(-1, z.shape[2])).reshape(product.shape)
             out[part] = product.sum(1)
@@ -303,11 +307,22 @@ def four(name, covariance, check=1e-7):
     ``name`` is that of an activation, or a pair (function, kinks).
     """
     f, kinks = ACTIVATIONS[name] if isinstance(name, str) else name
-    bound = max(bound4(f, kinks, np.diag(covariance)), 1e-300)
+    return _refined([f] * len(covariance), kinks, covariance, check)
+
+
+def mixed(name, orders, covariance, check=1e-8):
+    """E[s^(i) s^(j) s^(k) s^(l)] for orders 0 and 1, and its Cauchy-Schwarz bound, like ``four``."""
+    functions = [derivative(name, order) for order in orders]
+    return _refined(functions, ACTIVATIONS[name][1], covariance, check)
+
+
+def _refined(functions, kinks, covariance, check):
+    norms = [one(lambda z, f=f: f(z) ** 4, kinks, v) ** 0.25 for f, v in zip(functions, np.diag(covariance))]
+    bound = max(math.prod(norms), 1e-300)
     difference = math.inf
     for coarse, fine in ((4, 6), (7, 10), (14, 18)) if kinks else ((0.5, 0.4), (0.35, 0.28), (0.2, 0.16)):
         values = [
-            Nested(f, kinks, covariance, size if kinks else 0, None if kinks else size).value()
+            Nested(functions, kinks, covariance, size if kinks else 0, None if kinks else size).value()
             for size in (coarse, fine)
         ]
         difference = abs(values[0] - values[1]) / bound

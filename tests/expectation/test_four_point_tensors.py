@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from repflow.activation import as_activation
 from repflow.expectation.four_point_tensors import four_point_tensors
@@ -90,3 +93,63 @@ def test_slope_map_derivatives_against_differences(name):
         for part, moving in ((first, "mean"), (second, of)):
             slope = (getattr(ahead, moving)[0, 1] - getattr(behind, moving)[0, 1]) / (2 * h)
             assert float(getattr(maps, part)[0, 1]) == pytest.approx(float(slope), abs=1e-6)
+
+
+K4 = torch.tensor(
+    [[1.1, 0.4, -0.3, 0.2], [0.4, 0.8, 0.1, -0.2], [-0.3, 0.1, 1.4, 0.5], [0.2, -0.2, 0.5, 0.6]], dtype=torch.float64
+)
+
+
+def _quadruples():
+    return itertools.product(range(4), repeat=4)
+
+
+def test_sines_are_exponentials_of_quadratic_forms():
+    found = four_point_tensors(as_activation("sin"), K4, SIX)
+    signs = np.array(list(itertools.product((1, -1), repeat=4)))
+    for orders in SIX:
+        # sin^(k)(z) = sin(z + k pi/2), and every sine is two exponentials
+        weight = (signs / 2j * np.exp(1j * signs * np.array(orders) * math.pi / 2)).prod(1)
+        for abcd in _quadruples():
+            k = K4.numpy()[np.ix_(abcd, abcd)]
+            exact = (weight * np.exp(-0.5 * np.einsum("si,ij,sj->s", signs, k, signs))).sum().real
+            assert abs(float(found.values[orders][abcd]) - exact) <= 2e-10, (orders, abcd)
+    assert found.error < 1e-8
+
+
+def test_slopes_of_erf_are_gaussian_integrals():
+    kinds = [(1, 1, 1, 1), (1, 1, 1, 3), (1, 1, 2, 2)]
+    found = four_point_tensors(as_activation("erf"), K4, kinds)
+    for abcd in _quadruples():
+        k = K4.numpy()[np.ix_(abcd, abcd)]
+        amplitude = (4 / math.pi) ** 2 / math.sqrt(np.linalg.det(np.eye(4) + 2 * k))
+        tilted = k @ np.linalg.inv(np.eye(4) + 2 * k)
+        exact = {kinds[0]: 1.0, kinds[1]: 4 * tilted[3, 3] - 2, kinds[2]: 4 * tilted[2, 3]}
+        for orders in kinds:
+            assert float(found.values[orders][abcd]) == pytest.approx(amplitude * exact[orders], abs=2e-9), abcd
+    assert found.error < 1e-8
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    name=st.sampled_from(["tanh", "silu", "relu", "leaky_relu:0.2"]),
+    order=st.lists(st.integers(0, 2), min_size=1, max_size=4),
+    x=st.lists(st.floats(-1.5, 1.5, width=16), min_size=9, max_size=9),
+)
+def test_inputs_in_any_order_with_any_repetitions(name, order, x):
+    rows = torch.tensor(x, dtype=torch.float64).reshape(3, 3)
+    k = rows @ rows.T
+    kinds = SIX[3:5] if name in ("tanh", "silu") else SIX[1:3]
+    whole = four_point_tensors(as_activation(name), k, kinds)
+    again = four_point_tensors(as_activation(name), k[order][:, order], kinds)
+    limit = 1e-8 + 10 * (whole.error + again.error)
+    for orders in kinds:
+        expected = whole.values[orders][order][:, order][:, :, order][:, :, :, order]
+        torch.testing.assert_close(again.values[orders], expected, rtol=limit, atol=limit)
+
+
+def test_the_error_tells_of_a_callable_that_the_grid_does_not_resolve():
+    def narrow(z):
+        return torch.tanh(20 * z) / 20
+
+    assert four_point_tensors(as_activation(narrow), K3, SIX).error > 1e-6

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,14 +20,12 @@ from repflow.activation import Activation
 from repflow.expectation.canonical import PAIRINGS, least_correlated_pairing, rearranged_columns
 from repflow.expectation.derived import derived
 from repflow.expectation.four_point import _representatives
-from repflow.expectation.homogeneous import HOMOGENEOUS_ERROR, homogeneous_moments
-from repflow.expectation.kinked import COLLINEAR
+from repflow.expectation.homogeneous import homogeneous_moments
 from repflow.expectation.kinked_series import kinked_products
-from repflow.expectation.mehler import Series, correlations
-from repflow.expectation.pair_tables import derivatives
+from repflow.expectation.pair_tables import trapezoid_error
 from repflow.expectation.rotated import rotated_series
 from repflow.expectation.single import rule
-from repflow.expectation.split import split_expectations
+from repflow.expectation.two_inputs import two_inputs
 
 Orders = tuple[int, int, int, int]
 
@@ -89,7 +87,8 @@ def four_point_tensors(
     arrangements: list[Orders] = sorted({(i, j, k, m) for o in multisets for i, j, k, m in itertools.permutations(o)})
     if activation.slopes is not None and not activation.smooth:
         covariance = reduced[quadruples[:, :, None], quadruples[:, None, :]]
-        values, error = homogeneous_moments(activation, covariance, arrangements), reduced.new_tensor(HOMOGENEOUS_ERROR)
+        values, short = homogeneous_moments(activation, covariance, arrangements)
+        error = short.max()
     else:
         values, error = _by_pattern(activation, reduced, quadruples, arrangements)
     return FourPointTensors(_unfold(values, quadruples, arrangements, place, wanted), float(error))
@@ -145,114 +144,63 @@ def _by_pattern(
 ) -> tuple[Tensor, Tensor]:
     """Values (Q, C) by quadruple and arrangement, and the largest relative error."""
     values = kernel.new_empty(len(quadruples), len(arrangements))
-    error = kernel.new_zeros(())
+    error = torch.zeros_like(values)
+    bound = _bounds(activation, kernel, quadruples, arrangements)
     changes = (quadruples[:, 1:] != quadruples[:, :-1]).sum(1)
-    few = torch.nonzero(changes <= 1).ravel()
-    values[few] = _two_inputs(activation, kernel, quadruples[few], arrangements)
-    many = torch.nonzero(changes > 1).ravel()
-    if not len(many):
-        return values, error
+    few, many = torch.nonzero(changes <= 1).ravel(), torch.nonzero(changes > 1).ravel()
+    values[few], error[few] = two_inputs(activation, kernel, quadruples[few], arrangements)
     covariance = kernel[quadruples[many][:, :, None], quadruples[many][:, None, :]]
-    if activation.smooth:
+    if not activation.smooth:
+        silent = covariance.diagonal(dim1=1, dim2=2) <= 0
+        for mask in torch.unique(silent, dim=0):
+            chosen = torch.nonzero((silent == mask).all(1)).ravel()
+            found, share = _kinked(activation, covariance[chosen], arrangements, mask.tolist())
+            values[many[chosen]], error[many[chosen]] = found, share * bound[many[chosen]]
+        return values, _ratio(error, bound).max()
+    if len(many):
         pairing = least_correlated_pairing(covariance)
         order = torch.tensor(PAIRINGS, device=kernel.device)[pairing]
         columns = [((o[0], o[1]), (o[2], o[3])) for o in arrangements]
         moved = rearranged_columns(arrangements, PAIRINGS).to(kernel.device)
         found, short = rotated_series(activation, kernel, quadruples[many].gather(1, order), columns, _TOL)
-        values[many] = found.gather(1, moved[pairing])
-        return values, torch.maximum(error, short.max())
-    silent = covariance.diagonal(dim1=1, dim2=2) <= 0
-    for mask in torch.unique(silent, dim=0):
-        chosen = torch.nonzero((silent == mask).all(1)).ravel()
-        found, short = _kinked(activation, covariance[chosen], arrangements, mask.tolist())
-        values[many[chosen]] = found
-        variance = kernel.diagonal()
-        quadrature = rule(activation, variance)
-        fourth = [quadrature.mean(activation.derivative(quadrature.z, k) ** 4).clamp(min=1e-300) for k in (0, 1)]
-        slots = quadruples[many[chosen]]
-        bound = torch.stack(
-            [torch.stack([fourth[k][slots[:, i]] for i, k in enumerate(o)]).pow(0.25).prod(0) for o in arrangements], 1
-        )
-        error = torch.maximum(error, (short / bound.clamp(min=1e-300)).max())
-    return values, error
+        values[many], error[many] = found.gather(1, moved[pairing]), short.gather(1, moved[pairing])
+    grid = trapezoid_error(activation, kernel.diagonal(), max(max(o) for o in arrangements))
+    return values, _ratio(error, bound).max() + grid
+
+
+def _ratio(error: Tensor, bound: Tensor) -> Tensor:
+    """Of the bound; an expectation whose bound is 0 is 0."""
+    return torch.where(bound > 0, error / bound.clamp(min=1e-300), 0.0)
+
+
+def _bounds(activation: Activation, kernel: Tensor, quadruples: Tensor, arrangements: list[Orders]) -> Tensor:
+    """prod <(s^(o))^4>^(1/4), shape (Q, C)."""
+    quadrature = rule(activation, kernel.diagonal())
+    fourth = {
+        order: quadrature.mean(activation.derivative(quadrature.z, order) ** 4).pow(0.25)
+        for order in {order for orders in arrangements for order in orders}
+    }
+    columns = []
+    for orders in arrangements:
+        slots = torch.stack([fourth[order][quadruples[:, slot]] for slot, order in enumerate(orders)])
+        columns.append(slots.prod(0))
+    return torch.stack(columns, dim=1)
 
 
 def _kinked(
     activation: Activation, covariance: Tensor, arrangements: list[Orders], silent: list[bool]
 ) -> tuple[Tensor, Tensor]:
-    """Values and errors (M, C); an input of variance 0 contributes the constant s^(o)(0)."""
+    """Values and relative errors (M, C); an input of variance 0 contributes the constant s^(o)(0)."""
     functions = [activation, derived(activation, 1), Activation("one", torch.ones_like, activation.breakpoints)]
     constants = [float(activation.derivative(torch.zeros(1, dtype=torch.float64), k)[0]) for k in (0, 1)]
     replaced = [tuple(2 if quiet else o for o, quiet in zip(orders, silent, strict=True)) for orders in arrangements]
     needed = sorted({p for orders in replaced for p in itertools.permutations(orders)})
-    standing_in = covariance + torch.diag(torch.tensor(silent, dtype=torch.float64, device=covariance.device))
-    found, short = kinked_products(functions, standing_in, needed)
+    copied = [slot if not quiet else silent.index(False) for slot, quiet in enumerate(silent)]
+    found, short = kinked_products(functions, covariance[:, copied][:, :, copied], needed)
     column = torch.tensor([needed.index(orders) for orders in replaced], device=covariance.device)
     factor = torch.tensor(
         [math.prod(constants[o] for o, quiet in zip(orders, silent, strict=True) if quiet) for orders in arrangements],
         dtype=torch.float64,
         device=covariance.device,
     )
-    return found[:, column] * factor, short[:, column] * factor.abs()
-
-
-def _two_inputs(activation: Activation, kernel: Tensor, quadruples: Tensor, arrangements: list[Orders]) -> Tensor:
-    """Quadruples (a, .., a, b, .., b) with m times a, 1 <= m <= 4: two products of one variable each."""
-    values = kernel.new_empty(len(quadruples), len(arrangements))
-    leading = (quadruples == quadruples[:, :1]).sum(1)
-    series = Series(activation, kernel.diagonal())
-    rho = correlations(kernel)
-    highest = max(max(o) for o in arrangements)
-
-    def product(orders: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
-        def evaluate(z: Tensor) -> Tensor:
-            slopes = derivatives(activation, z, highest)
-            return torch.stack([slopes[order] for order in orders]).prod(0)
-
-        return evaluate
-
-    for m in (1, 2, 3, 4):
-        chosen = torch.nonzero(leading == m).ravel()
-        if not len(chosen):
-            continue
-        a, b = quadruples[chosen, 0], quadruples[chosen, 3]
-        known: dict[tuple[tuple[int, ...], tuple[int, ...]], Tensor] = {}
-        for number, orders in enumerate(arrangements):
-            key = tuple(sorted(orders[:m])), tuple(sorted(orders[m:]))
-            if key not in known:
-                if m == 4:
-                    quadrature = rule(activation, kernel.diagonal())
-                    known[key] = quadrature.mean(product(key[0])(quadrature.z))[a]
-                else:
-                    for side in key:
-                        series.add(str(side), product(side))
-                    known[key] = _resolved(series, activation, kernel, rho, (a, b), key, product)
-            values[chosen, number] = known[key]
-    return values
-
-
-def _resolved(
-    series: Series,
-    activation: Activation,
-    kernel: Tensor,
-    rho: Tensor,
-    pairs: tuple[Tensor, Tensor],
-    key: tuple[tuple[int, ...], tuple[int, ...]],
-    product: Callable[[tuple[int, ...]], Callable[[Tensor], Tensor]],
-) -> Tensor:
-    """The Mehler series, and quadrature for the pairs that it doesn't resolve."""
-    a, b = pairs
-    values, unresolved = series.pairs(str(key[0]), str(key[1]), a, b, rho[a, b], _TOL)
-    for number in torch.nonzero(unresolved).ravel().tolist():
-        (i, j), (f, g) = (int(a[number]), int(b[number])), (product(key[0]), product(key[1]))
-        if kernel[i, i] < kernel[j, j]:
-            i, j, f, g = j, i, g, f
-        if float((1 - rho[i, j]) * (1 + rho[i, j])) < COLLINEAR:  # one dimension
-            ratio = math.copysign(math.sqrt(float(kernel[j, j] / kernel[i, i])), float(kernel[i, j]))
-            kinks = torch.tensor(activation.kinks, dtype=torch.float64, device=kernel.device)
-            quadrature = rule(torch.cat([kinks, kinks / ratio])[None, :], kernel[i, i].reshape(1))
-            values[number] = quadrature.mean(f(quadrature.z) * g(ratio * quadrature.z))[0]
-            continue
-        entries = (kernel[i, i].reshape(1), kernel[j, j].reshape(1), kernel[i, j].reshape(1))
-        values[number] = split_expectations([f], [g], activation.kinks, *entries)[0][0][0]
-    return values
+    return found[:, column] * factor, short[:, column]

@@ -7,7 +7,8 @@ With S_i = sgn z_i everything comes down to <S S S S> (Plackett 1954, :mod:`repf
 
 which is integration by parts twice (K_bl|i = K_bl - K_bi K_il / K_ii, det_il = K_ii K_ll - K_il^2, and the last mean at
 z_i = z_l = 0), and to the absolute moment of three variables (Nabeya 1951). A collinear pair in I is a constant sign
-and drops out of it.
+and drops out of it. Four variables in one plane, where the last mean is 0/0, are arcs of a circle
+(:mod:`repflow.expectation.planar`).
 """
 
 from __future__ import annotations
@@ -22,27 +23,71 @@ from torch import Tensor
 from repflow.activation import Activation
 from repflow.expectation.kinked import COLLINEAR
 from repflow.expectation.orthant import four_steps
+from repflow.expectation.planar import correlation_of, outside_plane, planar_moments
 
 _CHUNK = 8192
-#: Largest error found, relative to the Cauchy-Schwarz bound: the quadrature of <S S S S>.
-HOMOGENEOUS_ERROR = 1e-8
-#: Conditional variance, relative, below which four variables count as lying in one plane; and the share of the
-#: variances that is then added, so that signs of variables that vanish together have a direction to vanish from.
-_PLANE, _LIFT = 1e-9, 1e-8
+#: The quadrature of <S S S S>, largest error found.
+_QUADRATURE_ERROR = 1e-9
+#: Share of the second largest eigenvalue of the correlations below which the others count as absent: a plane.
+_PLANE = 1e-9
+_ROUNDING = 4e-16
+#: Numbers, among the pairs (0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3), of those within three variables.
+_TRIPLES = ((0, 1, 3), (0, 2, 4), (1, 2, 5), (3, 4, 5))
 
 
-def homogeneous_moments(activation: Activation, covariance: Tensor, arrangements: Sequence[tuple[int, ...]]) -> Tensor:
-    """<s^(i)_1 s^(j)_2 s^(k)_3 s^(l)_4> for covariances (M, 4, 4) and orders of which none, two or four are 1, the rest
-    0; shape (M, C).
+def homogeneous_moments(
+    activation: Activation, covariance: Tensor, arrangements: Sequence[tuple[int, ...]]
+) -> tuple[Tensor, Tensor]:
+    """<s^(i)_1 s^(j)_2 s^(k)_3 s^(l)_4> for orders of which none, two or four are 1, the rest 0.
+
+    Parameters
+    ----------
+    activation
+        sigma, with one slope on either side of 0.
+    covariance
+        Shape (M, 4, 4).
+    arrangements
+        The orders (i, j, k, l).
+
+    Returns
+    -------
+    values, error
+        Shapes (M, C) and (M,); the error estimate is that of the moments of signs, which are of order one.
     """
     values = covariance.new_empty(len(covariance), len(arrangements))
+    error = covariance.new_empty(len(covariance))
     assert activation.slopes is not None
     low, high = activation.slopes
     at_zero = float(activation.derivative(covariance.new_zeros(1), 1)[0])
     for start in range(0, len(covariance), _CHUNK):
         part = slice(start, start + _CHUNK)
-        values[part] = _Signs(covariance[part], 0.5 * (high - low), 0.5 * (high + low), at_zero).moments(arrangements)
-    return values
+        flat, error[part] = _geometry(covariance[part])
+        rows = torch.arange(start, start + len(flat), device=covariance.device)
+        values[rows[flat]] = planar_moments(activation, covariance[rows[flat]], arrangements)
+        rows = rows[~flat]
+        signs = _Signs(covariance[rows], 0.5 * (high - low), 0.5 * (high + low), at_zero)
+        values[rows] = signs.moments(arrangements)
+    return values, error
+
+
+def _geometry(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Which quadruples lie in a plane, and what small angles cost in accuracy, (M,) each."""
+    rho = correlation_of(covariance)
+    outside, second = outside_plane(covariance)
+    flat = outside <= _PLANE * second + _ROUNDING
+    first, last = torch.triu_indices(4, 4, offset=1, device=covariance.device)
+    pairs = rho[:, first, last]
+    square = ((1 - pairs) * (1 + pairs)).clamp(min=0.0)
+    closed = square < COLLINEAR
+    open_ = torch.where(closed, math.inf, square)
+    angle = open_.amin(1).sqrt()  # the smallest that is not taken as 0
+    three = torch.stack([open_[:, list(triple)].amax(1) for triple in _TRIPLES]).amin(0)  # of the tightest three
+    # A sine taken as 0; a distance from the plane taken as 0; conditional correlations out of small differences.
+    bent = torch.where(closed, (square - _ROUNDING).clamp(min=0.0), 0.0).sqrt().sum(1)
+    lifted = outside / angle
+    noisy = 16 * _ROUNDING / (three * angle) + torch.minimum(angle, _ROUNDING / angle**2)
+    noisy = noisy + _ROUNDING / (outside / second.clamp(min=1e-300)).clamp(min=_PLANE)
+    return flat, torch.where(flat, lifted, bent + noisy) + _QUADRATURE_ERROR
 
 
 def _arcsine(x: Tensor) -> Tensor:
@@ -59,10 +104,10 @@ class _Signs:
     def __init__(self, covariance: Tensor, alpha: float, beta: float, at_zero: float) -> None:
         self._alpha, self._beta, self._at_zero = alpha, beta, at_zero
         self._silent = covariance.diagonal(dim1=1, dim2=2) <= 0
-        self._k = _lifted(covariance)
-        variance = self._k.diagonal(dim1=1, dim2=2).clamp(min=0.0)
-        self._root = variance.sqrt()
-        self._rho = _ratio(self._k, self._root[:, :, None] * self._root[:, None, :]).clamp(-1.0, 1.0)
+        self._k = covariance
+        self._root = covariance.diagonal(dim1=1, dim2=2).clamp(min=0.0).sqrt()
+        rho = correlation_of(covariance)
+        self._rho = torch.where((1 - rho) * (1 + rho) < COLLINEAR, torch.sign(rho), rho)
         self._known: dict[tuple[int, int, tuple[int, ...]], Tensor] = {}
         self._four: Tensor | None = None
 
@@ -88,8 +133,7 @@ class _Signs:
         return _arcsine(self._rho[:, i, j])
 
     def _collinear(self, i: int, j: int) -> Tensor:
-        rho = self._rho[:, i, j]
-        return (1 - rho) * (1 + rho) < COLLINEAR
+        return self._rho[:, i, j].abs() == 1.0
 
     def _all(self) -> Tensor:
         """<S_1 S_2 S_3 S_4>."""
@@ -171,19 +215,6 @@ def _given(covariance: Tensor, known: tuple[int, ...], rest: tuple[int, ...]) ->
             pivot = pivot - _ratio(covariance[:, first, i] ** 2, lead)
         block = block - _ratio(column[:, :, None] * column[:, None, :], pivot[:, None, None])
     return block
-
-
-def _lifted(covariance: Tensor) -> Tensor:
-    """The covariances, those of four different directions in one plane made a little more than a plane."""
-    flat = torch.zeros(len(covariance), dtype=torch.bool, device=covariance.device)
-    variance = covariance.diagonal(dim1=1, dim2=2)
-    for i, m in combinations(range(4), 2):
-        rest = tuple(x for x in range(4) if x not in (i, m))
-        left = _given(covariance, (i, m), rest).diagonal(dim1=1, dim2=2)
-        pair = covariance[:, i, i] * covariance[:, m, m]
-        open_ = pair - covariance[:, i, m] ** 2 > COLLINEAR * pair
-        flat |= open_ & (left <= _PLANE * variance[:, rest]).all(1)
-    return covariance + torch.diag_embed(torch.where(flat[:, None], _LIFT * variance, 0.0))
 
 
 def _three_absolute(covariance: Tensor) -> Tensor:

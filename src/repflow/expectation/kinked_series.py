@@ -17,26 +17,30 @@ from repflow.activation import Activation
 from repflow.expectation.canonical import PAIRINGS, arranged, least_correlated_pairing, rearranged_columns
 from repflow.expectation.kinked import COLLINEAR
 from repflow.expectation.pair_series import Sides, product_series
+from repflow.expectation.planar import outside_plane, planar_products
 from repflow.expectation.single import hermite_coefficients, rule
 from repflow.expectation.smoothing import Smoothed
 
 _TOL = 1e-6
-#: Steps in u, coarsest first. The share tau = (_RATIO step)^2 of the variances smooths a kink enough for each: what is
-#: left of the bare grid's error is exp(-2 pi^2 _RATIO^2) = 8e-4.
+#: Steps in u, coarsest first. The share tau = (ratio step)^2 of the variances smooths a kink, or a jump, enough for
+#: each: what is left of the bare grid's error is exp(-2 pi^2 ratio^2), 8e-4 and 3e-6.
 _STEPS = (0.24, 0.12, 0.06, 0.03)
-_RATIO = 0.6
+_RATIO, _JUMP_RATIO = 0.6, 0.8
 #: Largest s, in z, for an activation that is curved between its kinks.
 _NARROW = 0.1
+#: Share of the variances outside a plane that is neglected.
+_PLANE = 1e-13
 #: Where nothing can be smoothed.
 _BARE_STEP = 0.025
-#: Error of the bare grid for jumps along an axis, relative: as measured on the perceptron.
-_JUMP_ERROR = 4e-3
+#: Errors of the bare grid at a step h, relative: for jumps along an axis, in units of h, as measured on the perceptron,
+#: and for kinks along an axis, in units of h^2.
+_JUMP_ERROR, _KINK_ERROR = 0.16, 0.1
 
 
 def kinked_four_point(activation: Activation, covariance: Tensor) -> tuple[Tensor, Tensor]:
     """Values and error estimates, shape (M,) each, for covariances (M, 4, 4) in any order."""
     values, error = kinked_products([activation], covariance, [(0, 0, 0, 0)])
-    return values[:, 0], error[:, 0]
+    return values[:, 0], error[:, 0] * values[:, 0].abs()
 
 
 def kinked_products(
@@ -56,7 +60,7 @@ def kinked_products(
     Returns
     -------
     values, error
-        Values and error estimates, shape (M, C) each.
+        Shape (M, C) each; the error estimates are relative to the Cauchy-Schwarz bound.
     """
     shape = len(covariance), len(arrangements)
     values, error = covariance.new_empty(shape), covariance.new_empty(shape)
@@ -64,11 +68,16 @@ def kinked_products(
     moved = rearranged_columns(arrangements, orders).to(covariance.device)
     pairs = torch.stack([_collinear(covariance, order[0], order[1]) for order in orders])  # (6, M)
     opposite = pairs[[3, 4, 5, 0, 1, 2]]
+    taken = (pairs & opposite).any(0)
+    outside, _ = outside_plane(covariance)
+    flat = ~taken & (outside <= _PLANE)
+    if bool(flat.any()):
+        values[flat] = planar_products(functions, covariance[flat], arrangements)
+        error[flat] = outside[flat].sqrt()[:, None].expand(-1, shape[1])
     for single in ((True, True), (True, False), (False, False)):
         fits = pairs & opposite if single[1] else pairs & ~opposite if single[0] else ~pairs
-        taken = (pairs & opposite).any(0)
         members = taken if single[1] else ~taken & pairs.any(0) if single[0] else ~pairs.any(0)
-        chosen = torch.nonzero(members).ravel()
+        chosen = torch.nonzero(members & ~flat).ravel()
         if not len(chosen):
             continue
         part = covariance[chosen]
@@ -105,11 +114,12 @@ def _smoothed(
     # A curved activation is averaged by an expansion in s between its kinks: s stays small on the scale of its curves.
     curved = any(Smoothed(function).curved for function in functions)
     widest = variance.amax(1).sqrt() if curved else torch.zeros_like(unbounded)
-    jumping = torch.tensor([any(not functions[i].continuous for i in o) for o in arrangements])
+    jumping = torch.tensor([any(not functions[i].continuous for i in o) for o in arrangements], device=values.device)
+    ratio = _JUMP_RATIO if bool(jumping.any()) else _RATIO
     left = torch.ones(len(covariance), dtype=torch.bool, device=covariance.device)
     for step in (*_STEPS, _BARE_STEP):
         bare = step == _BARE_STEP or first == 4
-        tau = 0.0 if bare else (_RATIO * step) ** 2
+        tau = 0.0 if bare else (ratio * step) ** 2
         chosen = torch.nonzero(left & (room >= tau) & (tau**0.5 * widest <= _NARROW)).ravel()
         left[chosen] = False
         if not len(chosen):
@@ -120,9 +130,10 @@ def _smoothed(
         sides = Sides(single, step, None if bare else averaged.sqrt().clamp(min=1e-150))
         thinned = covariance[chosen] - torch.diag_embed(averaged)
         found, short = product_series(functions, thinned, _TOL, columns, sides)
-        if bare and first < 4:
-            short = short + _JUMP_ERROR * jumping.to(short)
-        values[chosen], error[chosen] = found, short * found.abs()
+        if first < 4:
+            grid = torch.where(jumping, _JUMP_ERROR * step, _KINK_ERROR * step**2)
+            short = short + grid * (1.0 if bare else math.exp(-2 * (math.pi * ratio) ** 2))
+        values[chosen], error[chosen] = found, short
     return values, error
 
 

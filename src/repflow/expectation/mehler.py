@@ -89,6 +89,10 @@ class Series:
             self._expansions[key] = Expansion(coefficients, norm, tail)
         return self._expansions[key]
 
+    def norm(self, name: str) -> Tensor:
+        """<f^2> of the named function at every input's variance, shape (N,)."""
+        return self.expansion(name, _FIRST_TERMS).norm
+
     def terms_for(self, left: str, right: str, rho: float, tol: float) -> int | None:
         """Terms that leave a remainder below ``tol`` of the Cauchy-Schwarz bound at |rho|; None beyond MAX_TERMS."""
         size = _FIRST_TERMS

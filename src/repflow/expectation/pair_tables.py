@@ -18,7 +18,7 @@ from torch import Tensor
 from repflow.activation import Activation
 from repflow.expectation.canonical import principal
 from repflow.expectation.harmonics import to_harmonics
-from repflow.expectation.single import hermite_values
+from repflow.expectation.single import hermite_values, rule
 
 Product = tuple[int, int]
 
@@ -135,3 +135,22 @@ def pair_table(activation: Activation, covariance: Tensor, products: Sequence[Pr
     scale = norm.clamp(min=1e-300)[:, :, None]
     tail = ((norm[:, :, None] - kept.cumsum(2)) / scale).clamp(min=0.0)
     return PairTable(harmonics, norm, tail)
+
+
+def trapezoid_error(activation: Activation, variance: Tensor, highest: int) -> float:
+    """Disagreement of the trapezoid rule of these tables with panels of Gauss-Legendre about <(s^(k))^2>, relative,
+    over the variances (N,) and the orders k up to ``highest``: an error estimate for poles closer than expected. A
+    table's products have two factors, so the square is as hard as they are.
+    """
+    scale = variance.clamp(min=0.0).sqrt()
+    u, h = _axis(0, int(_node_count(scale.max(), 0)), str(variance.device))
+    fine = rule(activation, variance)
+    worst = 0.0
+    pairs = zip(
+        derivatives(activation, scale[:, None] * u, highest), derivatives(activation, fine.z, highest), strict=True
+    )
+    for coarse, exact in pairs:
+        mean = fine.mean(exact**2)
+        gap = ((coarse**2 @ h[0]) - mean).abs() / mean.clamp(min=1e-300)
+        worst = max(worst, float(torch.where(mean > 0, gap, 0.0).max()))
+    return worst

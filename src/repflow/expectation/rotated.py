@@ -80,7 +80,7 @@ def rotated_series(
     Returns
     -------
     values, error
-        Shape (M, C) each; ``error`` is the bound on the relative remainder that was reached.
+        Shape (M, C) each; ``error`` bounds the remainder that was reached.
     """
     values = kernel.new_zeros(len(quadruples), len(columns))
     error = torch.zeros_like(values)
@@ -155,9 +155,10 @@ def _level(
         reach = frames.first[members[part], None] ** order
         worst = torch.zeros_like(reach)
         for column, (a, b) in enumerate(columns):
-            tails = left.tail[rows[0][part], lefts.index(a)] * right.tail[rows[1][part], rights.index(b)]
-            bound = tails.sqrt_().mul_(reach)
-            error[members[part], column] = bound[:, -1]
+            i, j = lefts.index(a), rights.index(b)
+            bound = (left.tail[rows[0][part], i] * right.tail[rows[1][part], j]).sqrt_().mul_(reach)
+            norm = (left.norm[rows[0][part], i] * right.norm[rows[1][part], j]).sqrt()
+            error[members[part], column] = bound.clamp(max=tol).amax(1).maximum(bound[:, -1]) * norm
             worst = torch.maximum(worst, bound)
         need[part] = (worst > tol).sum(1)  # the bounds fall with the degree
     resolved = torch.ones_like(need, dtype=torch.bool) if last else need <= degree
