@@ -126,3 +126,22 @@ def test_every_tensor_in_full(activation, depth, inputs, C_W, C_b):
     pairs = _pairs(activation, depth, inputs, 8, 100_000, True, C_W, C_b)
     result = compare(*pairs[0], other=pairs[1])
     assert result.agrees, repr(result)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("activation", "inputs", "C_W", "C_b"),
+    [
+        ("relu", 3, 1.2, 0.5),
+        ("hardtanh", 3, 1.2, 0.1),
+        ("leaky_relu:0.2", 2, 1.2, 0.5),
+        ("elu", 2, 1.2, 0.3),
+        ("abs", 2, 0.8, 0.4),
+    ],
+)
+def test_activations_with_kinks(activation, inputs, C_W, C_b):
+    """The mean, A, B, D, F exist with a kink; P to U do not."""
+    pairs = _pairs(activation, 3, inputs, 8, 100_000, C_W=C_W, C_b=C_b)
+    result = compare(*pairs[0], other=pairs[1])
+    assert result.quantities[2:] == FLUCTUATIONS
+    assert result.agrees, repr(result)
