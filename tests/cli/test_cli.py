@@ -220,3 +220,20 @@ def test_defects_keep_their_traceback(run, monkeypatch):
 
     monkeypatch.setattr(room, "critical", broken)
     assert isinstance(run("critical", "tanh").exception, RuntimeError)
+
+
+def test_the_tangent_kernel_from_both_sides(run):
+    problem = ("--inputs", "1", "--depth", "2", "--width", "8", "--activation", "tanh", "--tangent", "--json")
+    theory = json.loads(run("flow", *problem).stdout)["layers"][-1]
+    assert {"ntk", "mean_ntk", "A", "F", "P", "U"} <= set(theory)
+    assert "P" not in json.loads(run("flow", *problem, "--no-differentials").stdout)["layers"][-1]
+    drawn = json.loads(run("sample", *problem, "--method", "weights", "--networks", "4000", "--differentials").stdout)[
+        "layers"
+    ][-1]
+    for name in ("mean_ntk", "B", "Q"):
+        measured, error, expected = (
+            np.ravel(found[key])[0] for found, key in ((drawn, name), (drawn, f"{name}_error"), (theory, name))
+        )
+        assert abs(measured - expected) < 6 * error + 0.1 * abs(expected)
+    assert "E H_11" in run("flow", *problem[:-1]).stdout
+    assert_one_line(run("sample", *problem, "--networks", "10"), "tangent", "weights")

@@ -41,7 +41,13 @@ def flow(
     c_w: CW = None,
     c_b: CB = None,
     order: Annotated[int, typer.Option(min=0, max=1, help="Order in 1/n.")] = 1,
-    tangent: Annotated[bool, typer.Option("--tangent", help="Also the infinite-width tangent kernel.")] = False,
+    tangent: Annotated[
+        bool, typer.Option("--tangent", help="Also the tangent kernel, at order 1 its fluctuations.")
+    ] = False,
+    differentials: Annotated[
+        bool | None,
+        typer.Option(help="With --tangent: also dNTK and ddNTK (default: for smooth activations).", show_default=False),
+    ] = None,
     standardize: Standardize = False,
     x_key: XKey = "x",
     y_key: YKey = "y",
@@ -56,7 +62,7 @@ def flow(
     progress: Progress = None,
     json: Json = False,
 ) -> None:
-    """Theory: kernel, four-point vertex and their 1/n corrections in every layer."""
+    """Theory: kernel, four-point vertex, tangent kernel and their 1/n corrections in every layer."""
     from repflow.cli.problem import build_problem
     from repflow.recursion import flow as compute
     from repflow.reporting.evidence import to_numpy
@@ -65,7 +71,9 @@ def flow(
     if out is not None:
         check_directory(out.parent)
     problem = build_problem(context)
-    result = compute(problem.network, problem.x, order=order, tangent=tangent, progress=progress)
+    result = compute(
+        problem.network, problem.x, order=order, tangent=tangent, differentials=differentials, progress=progress
+    )
     if out is not None:
         result.save(out)
     layers: list[dict[str, Any]] = []
@@ -81,6 +89,7 @@ def flow(
             row["excess_kurtosis"] = to_numpy(layer.excess_kurtosis()).tolist()
         if tangent:
             row["ntk"] = to_numpy(layer.ntk).tolist()
+            row |= {name: to_numpy(layer.statistic(name)).tolist() for name in layer.statistics[2:]}
         layers.append(row)
     if json:
         print_json(
@@ -94,6 +103,7 @@ def flow(
         return
     columns = ["layer", "n_l", "K_11"] + (["E G_11", "V_1111/(n K^2)"] if order >= 1 else [])
     columns += ["Theta_11"] if tangent else []
+    columns += ["E H_11", "sd H_11/Theta"] if tangent and order >= 1 else []
     rows = []
     for row in layers:
         cells = [row["layer"], row["n_out"], row["kernel"][0][0]]
@@ -101,6 +111,9 @@ def flow(
             cells += [row["mean_kernel"][0][0], row["excess_kurtosis"][0] / 3.0]
         if tangent:
             cells.append(row["ntk"][0][0])
+            if order >= 1:
+                variance = row["A"][0][0][0][0] + 2 * row["B"][0][0][0][0]  # of one output's H_ii
+                cells += [row["mean_ntk"][0][0], variance**0.5 / (row["ntk"][0][0] or 1.0)]
         rows.append(cells)
     print_table(f"{problem.network!r}\n{problem.data}", columns, rows)
     if out is not None:

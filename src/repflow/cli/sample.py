@@ -48,6 +48,20 @@ def sample(
     networks: Networks = 10_000,
     seed: Seed = 0,
     method: MethodOption = Method.gram,
+    tangent: Annotated[
+        bool,
+        typer.Option(
+            "--tangent",
+            help="Also the tangent kernel of each network; needs --method weights.",
+            rich_help_panel=ENSEMBLE,
+        ),
+    ] = False,
+    differentials: Annotated[
+        bool,
+        typer.Option(
+            "--differentials", help="With --tangent: also dNTK and ddNTK at the output.", rich_help_panel=ENSEMBLE
+        ),
+    ] = False,
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, help="Networks at a time; the result does not depend on it.", rich_help_panel=ENSEMBLE),
@@ -89,6 +103,8 @@ def sample(
         batch_size=batch_size,
         checkpoint=checkpoint,
         progress=progress,
+        tangent=tangent,
+        differentials=differentials,
     )
     if out is not None:
         result.save(out)
@@ -103,6 +119,9 @@ def sample(
                 "variance_error": quadruple_diagonal(to_numpy(layer.stderr("kernel_covariance"))).tolist(),
             }
         )
+        for name in (name for name in layer.statistics if name == "mean_ntk" or len(name) == 1):
+            layers[-1][name] = to_numpy(layer.statistic(name)).tolist()
+            layers[-1][f"{name}_error"] = to_numpy(layer.stderr(name)).tolist()
     if json:
         print_json(
             {
@@ -120,8 +139,11 @@ def sample(
         variance, variance_error = row["variance"][0], row["variance_error"][0]
         square = mean**2 or 1.0
         rows.append([row["layer"], mean, error, variance / square, variance_error / square])
+        if tangent:
+            rows[-1] += [row["mean_ntk"][0][0], row["mean_ntk_error"][0][0]]
     title = f"{problem.network!r}\n{problem.data}\n{result.networks} networks by {method.value}, seed {seed}"
-    print_table(title, ["layer", "mean G_11", "+-", "Var G_11 / mean^2", "+-"], rows)
+    columns = ["layer", "mean G_11", "+-", "Var G_11 / mean^2", "+-"]
+    print_table(title, columns + (["mean H_11", "+-"] if tangent else []), rows)
     if result.interrupted:
         print(f"interrupted: {result.networks} of {networks} networks")
     if out is not None:
