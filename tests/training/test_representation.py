@@ -95,3 +95,13 @@ def test_beyond_order_one_is_said():
     found = rf.representation_learning(net, data.x, data.y)
     assert found.regime == "beyond order 1"
     assert "tendency" in found.sentence
+
+
+def test_a_rate_beyond_the_edge_is_said_to_be_one():
+    network = rf.mlp([3, 32, 32, 1], activation="tanh", C_W=1.0, C_b=0.1)
+    x = np.random.default_rng(3).standard_normal((2, 3))
+    edge = rf.representation_learning(network, x, steps=1).edge
+    found = rf.representation_learning(network, x, learning_rate=3 * edge, steps=10)
+    assert "beyond the edge of stability" in found.sentence
+    assert found.regime == "beyond order 1"
+    assert "edge" not in rf.representation_learning(network, x, learning_rate=0.5 * edge, steps=10).sentence

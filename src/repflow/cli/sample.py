@@ -52,7 +52,7 @@ def sample(
         bool,
         typer.Option(
             "--tangent",
-            help="Also the tangent kernel of each network; needs --method weights.",
+            help="Also the tangent kernel of each network, drawn by weights.",
             rich_help_panel=ENSEMBLE,
         ),
     ] = False,
@@ -85,6 +85,7 @@ def sample(
     json: Json = False,
 ) -> None:
     """Experiment: draw random networks and measure every layer. Ctrl-C keeps what is complete."""
+    from repflow.cli.config import was_given
     from repflow.cli.problem import build_problem
     from repflow.ensemble import sample as draw
     from repflow.reporting.evidence import diagonal, quadruple_diagonal, to_numpy
@@ -93,6 +94,8 @@ def sample(
     for path in (out, checkpoint):
         if path is not None:
             check_directory(path.parent, "out" if path is out else "checkpoint")
+    if tangent and not was_given(context, "method"):
+        method = Method.weights
     problem = build_problem(context)
     result = draw(
         problem.network,

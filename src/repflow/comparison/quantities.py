@@ -38,7 +38,7 @@ QUANTITIES: dict[str, Quantity] = {
     "kernel_covariance": Quantity("kernel covariance", (2, 0), _PAIRS),
     "mean_ntk": Quantity("mean NTK", (0, 1), ((0,), (1,))),
     "A": Quantity("NTK variance A", (0, 2), _PAIRS),
-    "B": Quantity("NTK variance B", (0, 2), ((0, 2), (1, 3))),
+    "B": Quantity("NTK variance B", (0, 2)),
     "D": Quantity("NTK-preactivation covariance D", (1, 1)),
     "F": Quantity("NTK-preactivation covariance F", (1, 1)),
     "P": Quantity("dNTK P", (0, 2)),
@@ -59,9 +59,10 @@ def sizes(name: str, index: Index, kept: Callable[[str], Array]) -> Array:
     larger of the component's own and of
 
     - for a covariance, and for the means, the geometric mean of the variances (diagonal components) of its two
-      variables, which bounds it: sqrt(V_abab V_cdcd) for V_abcd, sqrt(B_1122 B_3344) for B_1324;
+      variables, which bounds it: sqrt(V_abab V_cdcd) for V_abcd;
     - for D, a covariance of the kernel with the NTK, sqrt(V_1212 A_3434);
-    - for the others, which are no covariance of two variables of one order, the largest component on the same inputs.
+    - for the others the largest component on the same inputs: B and F vanish where inputs are orthogonal, and what is
+      left at the next order does not.
 
     Parameters
     ----------

@@ -163,7 +163,7 @@ def _differentials(asked: bool | None, order: int, tangent: bool, activations: S
     if not isinstance(asked, bool):
         raise TypeError(f"differentials must be True, False or None, got {asked!r}")
     if asked and not (order and tangent):
-        raise ValueError("differentials=True needs order=1 and tangent=True: dNTK and ddNTK vanish at order 0")
+        raise ValueError("differentials=True needs order=1 and tangent=True: dNTK and ddNTK begin at order 1")
     if asked and kinked:
         raise ValueError(
             f"differentials must be False or None for {kinked[0]!r}: dNTK and ddNTK need its third derivative, and it "

@@ -21,8 +21,8 @@ _FIRST_ORDER = "flow(network, x, order=1)"
 _TANGENT = "flow(network, x, tangent=True)"
 _TANGENT_FIRST = "flow(network, x, order=1, tangent=True)"
 _DIFFERENTIALS = (
-    "flow(network, x, order=1, tangent=True, differentials=True) for activations that are twice differentiable (with "
-    "a kink sigma'' is no function)"
+    "flow(network, x, order=1, tangent=True, differentials=True) for smooth activations in every layer: they take "
+    "sigma to its third derivative"
 )
 _CALLS = {"vertex": _FIRST_ORDER, "kernel_correction": _FIRST_ORDER, "ntk": _TANGENT, "ntk_correction": _TANGENT_FIRST}
 _CALLS |= dict.fromkeys(FLUCTUATION_NAMES, _TANGENT_FIRST) | dict.fromkeys(DIFFERENTIAL_NAMES, _DIFFERENTIALS)

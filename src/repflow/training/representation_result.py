@@ -102,15 +102,25 @@ class RepresentationLearning(Result):
     @property
     def regime(self) -> Regime:
         """``"frozen"`` where no kernel changes by 2%, ``"beyond order 1"`` where one is predicted to change by more
-        than 10% or r_L > 0.3, else ``"moving"``.
+        than 10%, r_L > 0.3, or the rate is beyond the edge, else ``"moving"``.
         """
-        if self.relative_change > TRUSTED or self.ratio > TRUSTED_RATIO or not np.isfinite(self.relative_change):
+        if (
+            self.learning_rate > self.edge
+            or self.relative_change > TRUSTED
+            or self.ratio > TRUSTED_RATIO
+            or not np.isfinite(self.relative_change)
+        ):
             return "beyond order 1"
         return "frozen" if self.relative_change < FROZEN else "moving"
 
     @property
     def sentence(self) -> str:
         """How much features move, in a sentence."""
+        if self.learning_rate > self.edge:
+            return (
+                f"The rate {self.learning_rate:.3g} is beyond the edge of stability, {self.edge:.3g}: training diverges "
+                "at leading order, and what the kernels do then says nothing of features."
+            )
         hidden = float(np.nanmax(self.relative_kernel_change))
         found = f"a hidden kernel changes by up to {_percent(hidden)}, the NTK by {_percent(self.relative_ntk_change)}"
         if self.regime == "frozen":
