@@ -118,8 +118,8 @@ class RepresentationLearning(Result):
         """How much features move, in a sentence."""
         if self.learning_rate > self.edge:
             return (
-                f"The rate {self.learning_rate:.3g} is beyond the edge of stability, {self.edge:.3g}: training diverges "
-                "at leading order, and what the kernels do then says nothing of features."
+                f"The rate {self.learning_rate:.3g} is beyond the edge of stability, {self.edge:.3g}: training "
+                "diverges at leading order, and what the kernels do then says nothing of features."
             )
         hidden = float(np.nanmax(self.relative_kernel_change))
         found = f"a hidden kernel changes by up to {_percent(hidden)}, the NTK by {_percent(self.relative_ntk_change)}"
