@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from jaxtyping import Float64
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from repflow.activation import Activation
 from repflow.expectation.four_point_tensors import four_point_tensors
 from repflow.expectation.pair_map import pair_map
-from repflow.expectation.single import rule
+from repflow.expectation.pair_moments import PairMoments
 from repflow.expectation.slope_map import slope_map
 from repflow.recursion.pairs import Pairs
 
@@ -55,20 +56,13 @@ class LayerExpectations:
         i, j, k, m = (orders[slot] for slot in place)
         return self._four[i, j, k, m].permute([place.index(slot) for slot in range(4)])
 
-    def moment(self, p: int, q: int) -> Float64[Tensor, "N N"]:
-        """<s^(p)_a s^(q)_b> for (p, q) of (1, 1), (2, 0), (2, 2) and (3, 1)."""
-        source = {(1, 1): self.maps.slope, (2, 0): _twice(self.maps.d_self)}
-        source |= {(2, 2): self.slopes.d_cross, (3, 1): _twice(self.slopes.d_self)}
-        values = source[p, q]
-        assert values is not None
-        values = values.clone()
-        quadrature = rule(self.activation, self.kernel.diagonal())
-        f, g = (
-            self.activation.derivative(quadrature.z, order=k) if k else self.activation(quadrature.z) for k in (p, q)
-        )
-        values.diagonal().copy_(quadrature.mean(f * g))
-        return values
+    @cached_property
+    def signal_covariance(self) -> Float64[Tensor, "P P"]:
+        """Cov(s_a s_b, s_c s_d) by pairs."""
+        mean = self.pairs.compress(self.maps.mean)
+        return self.pairs.compress_square(self.four(0, 0, 0, 0)) - mean[:, None] * mean
 
-
-def _twice(values: Tensor | None) -> Tensor | None:
-    return None if values is None else 2 * values
+    @cached_property
+    def moment(self) -> PairMoments:
+        """``moment(p, q)`` is <s^(p)_a s^(q)_b>, shape (N, N), for a smooth activation."""
+        return PairMoments(self.activation, self.kernel)

@@ -93,9 +93,7 @@ def next_layer(
         jacobian = LinearMap(pairs, maps)
         ratio = layer.n_in / n_before
         if given:
-            mean = pairs.compress(maps.mean)
-            fluctuation = pairs.compress_square(given.four(0, 0, 0, 0)) - mean[:, None] * mean
-            error = given.error
+            fluctuation, error = given.signal_covariance, given.error
         else:
             fluctuation, error = single_neuron_covariance(activation, state.kernel, maps, pairs)
         new.vertex = layer.C_W**2 * (fluctuation + ratio * jacobian.both_sides(state.vertex))

@@ -128,10 +128,9 @@ def _single_neuron(layer: Layer, given: LayerExpectations, ntk: Tensor) -> tuple
     assert given.maps.slope is not None
     signal, slope = pairs.compress(given.maps.mean), pairs.compress(given.maps.slope)
     weight = layer.C_W * pairs.compress(ntk)
-    signals = pairs.compress_square(given.four(0, 0, 0, 0)) - signal[:, None] * signal
     mixed = weight * (pairs.compress_square(given.four(0, 0, 1, 1)) - signal[:, None] * slope)
     slopes = weight[:, None] * weight * (pairs.compress_square(given.four(1, 1, 1, 1)) - slope[:, None] * slope)
-    with_omega = layer.lambda_W * signals + mixed
+    with_omega = layer.lambda_W * given.signal_covariance + mixed
     return layer.C_W * with_omega, layer.lambda_W * (with_omega + mixed.T) + slopes
 
 
