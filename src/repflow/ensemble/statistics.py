@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from repflow.ensemble.accumulator import State
 from repflow.ensemble.arithmetic import Array
+from repflow.ensemble.group_sums import GroupSums
 from repflow.ensemble.layout import Index, Layout
 
 
@@ -70,41 +70,8 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class LayerSums:
-    """Group averages of one layer's features.
-
-    Attributes
-    ----------
-    layout
-        Order of the features.
-    centre
-        (P,) what was taken off G.
-    by_group
-        Parts of the features by name, each (groups, size), averaged over the group.
-    mean
-        The same averaged over all networks.
-    counts
-        (groups,) networks in each group.
-    """
-
-    layout: Layout
-    centre: Array
-    by_group: dict[str, Array]
-    mean: dict[str, Array]
-    counts: Array
-
-    @classmethod
-    def of(cls, state: State, layout: Layout, centre: Array, layer: int) -> LayerSums:
-        """Sums of ``layer``, counted from 0."""
-        counts = np.array(state.counts, dtype=np.float64)
-        sums = np.stack([group[layer, : layout.size] for group in state.groups])
-        total = sums.sum(axis=0) / counts.sum()
-        return cls(layout, centre[layer], layout.split(sums / counts[:, None]), layout.split(total), counts)
-
-    @property
-    def networks(self) -> float:
-        """Networks in all."""
-        return float(self.counts.sum())
+class LayerSums(GroupSums[Layout]):
+    """Group averages of the features of one layer's preactivations."""
 
     def _pairs_index(self) -> Index:
         return np.stack([self.layout.pair_a, self.layout.pair_b], axis=1)

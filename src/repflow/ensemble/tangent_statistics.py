@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from repflow.ensemble.accumulator import State
-from repflow.ensemble.arithmetic import Array
+from repflow.ensemble.group_sums import GroupSums, Split
 from repflow.ensemble.statistics import Estimate
 from repflow.ensemble.tangent_layout import DIFFERENTIALS, TangentLayout
 
@@ -18,36 +17,13 @@ TANGENT = ("mean_ntk", *OVER_PAIRS)
 
 
 @dataclass(frozen=True)
-class TangentSums:
-    """Group averages of one layer's tangent features.
+class TangentSums(GroupSums[TangentLayout]):
+    """Group averages of one layer's tangent features."""
 
-    Attributes
-    ----------
-    layout
-        Order of the features.
-    centre
-        (P,) what was taken off H_ii.
-    by_group
-        Parts of the features by name, each (groups, size), averaged over the group.
-    mean
-        The same averaged over all networks.
-    counts
-        (groups,) networks in each group.
-    """
-
-    layout: TangentLayout
-    centre: Array
-    by_group: dict[str, Array]
-    mean: dict[str, Array]
-    counts: Array
-
-    @classmethod
-    def of(cls, state: State, layout: TangentLayout, centre: Array, layer: int) -> TangentSums:
-        """Sums of ``layer``, counted from 0; the tangent features are the last of each group."""
-        counts = np.array(state.counts, dtype=np.float64)
-        sums = np.stack([group[layer, -layout.size :] for group in state.groups])
-        total = sums.sum(axis=0) / counts.sum()
-        return cls(layout, centre[layer], layout.split(sums / counts[:, None]), layout.split(total), counts)
+    @staticmethod
+    def _columns(layout: Split) -> slice:
+        """Last in a group."""
+        return slice(-layout.size, None)
 
     def estimate(self, name: str) -> Estimate:
         """One of :data:`TANGENT`."""
@@ -62,7 +38,7 @@ class TangentSums:
         """E[H_ii;ab], a <= b, over neurons and networks; its covariance comes from single networks."""
         mean, layout = self.mean["mean"], self.layout
         p, q = layout.pairs_of("A")
-        networks = float(self.counts.sum())
+        networks = self.networks
         covariance = np.empty((len(mean),) * 2)
         second = self.mean["mean_mean"] - mean[p] * mean[q]
         covariance[p, q] = covariance[q, p] = second / (networks - 1.0 if networks > 1 else np.nan)
@@ -79,7 +55,7 @@ class TangentSums:
         left, both = ("mean", "mean_mean") if name == "A" else ("square", "square_mean")
         p, q = self.layout.pairs_of(name)
         x, h = self.mean[left][p], self.mean["mean"][q]
-        networks = float(self.counts.sum())
+        networks = self.networks
         value = self.mean[name] - x * h
         unbiased = value + (self.mean[both] - x * h) / (networks - 1.0 if networks > 1 else np.nan)
         influence = (
