@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 		|| { echo "repflow needs Python 3.11 or later; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev,integration]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev,integration,spins]'
 	touch $(STAMP)
 
 demo: $(STAMP)

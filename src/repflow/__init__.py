@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from repflow import theories
     from repflow.activation import Activation, activation_names, as_activation
     from repflow.build import mlp
     from repflow.comparison import Comparison, compare
@@ -62,6 +63,7 @@ __all__ = [
     "report",
     "representation_learning",
     "sample",
+    "theories",
     "trace",
     "tune",
     "vertex_at",
@@ -87,6 +89,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "theories":
+        return importlib.import_module("repflow.theories")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'repflow' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"repflow.{_HOME_OF[name]}"), name)
