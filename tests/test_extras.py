@@ -5,7 +5,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from repflow.extras import MissingExtra, extra
+from repflow.extras import MissingExtraError, extra
 
 
 def test_what_is_there_is_imported():
@@ -14,7 +14,7 @@ def test_what_is_there_is_imported():
 
 def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "quspin", None)  # an import of it raises ModuleNotFoundError
-    with pytest.raises(MissingExtra, match=r"exact spin dynamics needs quspin.*pip install 'repflow\[spins\]'"):
+    with pytest.raises(MissingExtraError, match=r"exact spin dynamics needs quspin.*pip install 'repflow\[spins\]'"):
         extra("spins", "quspin", "exact spin dynamics")
 
 

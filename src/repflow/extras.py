@@ -7,7 +7,7 @@ from importlib import import_module
 from types import ModuleType
 
 
-class MissingExtra(ModuleNotFoundError):
+class MissingExtraError(ModuleNotFoundError):
     """An optional dependency that is not installed; the message has the command that installs it."""
 
 
@@ -27,7 +27,7 @@ def extra(name: str, package: str, purpose: str, submodules: Sequence[str] = ())
 
     Raises
     ------
-    MissingExtra
+    MissingExtraError
         It is not installed.
     """
     try:
@@ -35,6 +35,6 @@ def extra(name: str, package: str, purpose: str, submodules: Sequence[str] = ())
             import_module(each)
         return import_module(package)
     except ModuleNotFoundError as error:
-        raise MissingExtra(
+        raise MissingExtraError(
             f"{purpose} needs {package}, which is not installed ({error}): pip install 'repflow[{name}]'"
         ) from error

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from repflow.extras import MissingExtra
+from repflow.extras import MissingExtraError
 
 #: Exit status for a wrong argument, for work that was interrupted, and for a check that failed.
 WRONG_ARGUMENT, INTERRUPTED, CHECK_FAILED = 2, 130, 1
@@ -77,7 +77,7 @@ class OneLineErrors(TyperGroup):
         except BrokenPipeError:  # the reader of a pipe has left, as in `repflow critical gelu | head -1`
             sys.stderr.close()
             sys.exit(CHECK_FAILED)
-        except (ValueError, TypeError, OSError, MemoryError, MissingExtra) as error:
+        except (ValueError, TypeError, OSError, MemoryError, MissingExtraError) as error:
             sys.exit(_report(error))
         except Exception as error:
             if not callable(getattr(error, "format_message", None)):

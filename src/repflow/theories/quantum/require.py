@@ -12,7 +12,7 @@ def quspin() -> ModuleType:
 
     Raises
     ------
-    repflow.extras.MissingExtra
+    repflow.extras.MissingExtraError
         QuSpin is not installed; the message names the extra.
     """
     submodules = ("basis", "operators", "tools.evolution", "tools.lanczos")
