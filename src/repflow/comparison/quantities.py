@@ -23,19 +23,20 @@ class Quantity:
         In words.
     powers
         Its unit as powers of K and Theta.
-    halves
-        For a covariance, the places in its index of each of the two variables; else None.
+    parts
+        For a cumulant, the places in its index of each of its variables; else None.
     """
 
     title: str
     powers: tuple[int, int]
-    halves: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    parts: tuple[tuple[int, ...], ...] | None = None
 
 
 _PAIRS = ((0, 1), (2, 3))
 QUANTITIES: dict[str, Quantity] = {
     "mean_kernel": Quantity("mean kernel", (1, 0), ((0,), (1,))),
     "kernel_covariance": Quantity("kernel covariance", (2, 0), _PAIRS),
+    "kernel_third_cumulant": Quantity("third cumulant of the kernel", (3, 0), ((0, 1), (2, 3), (4, 5))),
     "mean_ntk": Quantity("mean NTK", (0, 1), ((0,), (1,))),
     "A": Quantity("NTK variance A", (0, 2), _PAIRS),
     "B": Quantity("NTK variance B", (0, 2)),
@@ -58,8 +59,8 @@ def sizes(name: str, index: Index, kept: Callable[[str], Array]) -> Array:
     be small at first order is not small at the next; and tensors of mixed signs pass through zero. So the size is the
     larger of the component's own and of
 
-    - for a covariance, and for the means, the geometric mean of the variances (diagonal components) of its two
-      variables, which bounds it: sqrt(V_abab V_cdcd) for V_abcd;
+    - for a cumulant, and for the means, the geometric mean of the diagonal components of its variables:
+      sqrt(V_abab V_cdcd) for V_abcd, which bounds it, and (X_ababab X_cdcdcd X_efefef)^(1/3) for X_abcdef;
     - for D, a covariance of the kernel with the NTK, sqrt(V_1212 A_3434);
     - for the others the largest component on the same inputs: B and F vanish where inputs are orthogonal, and what is
       left at the next order does not.
@@ -69,7 +70,7 @@ def sizes(name: str, index: Index, kept: Callable[[str], Array]) -> Array:
     name
         One of :data:`QUANTITIES`.
     index
-        (C, 2) or (C, 4), the inputs of each component.
+        (C, 2), (C, 4) or (C, 6), the inputs of each component.
     kept
         Gives the last order kept of a statistic by name, as a whole tensor.
 
@@ -80,9 +81,10 @@ def sizes(name: str, index: Index, kept: Callable[[str], Array]) -> Array:
     """
     values = np.abs(kept(name))
     own = values[tuple(index.T)]
-    halves = QUANTITIES[name].halves
-    if halves is not None:
-        return np.maximum(own, np.sqrt(_diagonal(values, index, halves, 0) * _diagonal(values, index, halves, 1)))
+    parts = QUANTITIES[name].parts
+    if parts is not None:
+        diagonals = [_diagonal(values, index, parts, which) for which in range(len(parts))]
+        return np.maximum(own, np.prod(diagonals, axis=0) ** (1 / len(parts)))
     if name == "D":
         kernel = _diagonal(np.abs(kept("kernel_covariance")), index, _PAIRS, 0)
         return np.maximum(own, np.sqrt(kernel * _diagonal(np.abs(kept("A")), index, _PAIRS, 1)))
@@ -96,11 +98,11 @@ def sizes(name: str, index: Index, kept: Callable[[str], Array]) -> Array:
     return found
 
 
-def _diagonal(values: Array, index: Index, halves: tuple[tuple[int, ...], tuple[int, ...]], which: int) -> Array:
-    """The diagonal component of one of the two variables: both variables' places hold its inputs."""
+def _diagonal(values: Array, index: Index, parts: tuple[tuple[int, ...], ...], which: int) -> Array:
+    """The diagonal component of one of the variables: every variable's places hold its inputs."""
     place = np.empty_like(index)
-    for target in halves:
-        place[:, list(target)] = index[:, list(halves[which])]
+    for target in parts:
+        place[:, list(target)] = index[:, list(parts[which])]
     return np.asarray(values[tuple(place.T)])
 
 

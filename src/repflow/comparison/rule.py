@@ -34,7 +34,7 @@ class Components:
     layer, quantity
         l, and a name of :data:`repflow.comparison.quantities.QUANTITIES`.
     index
-        (C, 2) or (C, 4): inputs of each component.
+        (C, 2), (C, 4) or (C, 6): inputs of each component.
     theory, measured, stderr
         (C,). With two widths these are coefficients of 1/n^k: the predicted one, the extrapolated one and its
         standard error.

@@ -26,7 +26,7 @@ class FlowLayerLike(Protocol):
         """Names of what was computed."""
 
     def statistic(self, name: str, order: int | None = None) -> Any:
-        """A statistic to this order, widths put in: (N, N) for a mean, else (N, N, N, N)."""
+        """A statistic to this order, widths put in: (N, N) for a mean, (N, N, N, N), or (N,)*6 for a third cumulant."""
 
 
 class FlowLike(Protocol):
@@ -52,8 +52,9 @@ class FlowLike(Protocol):
 def compare(flow: FlowLike, ensemble: Ensemble, other: tuple[FlowLike, Ensemble] | None = None) -> Comparison:
     """Test every statistic that both sides have, in every layer, against theory, component by component.
 
-    The mean and the covariance of G always; the mean of the NTK and A, B, D, F where flow and ensemble were made with
-    ``tangent=True``; P, Q, R, S, T, U of the output layer where both have the differentials too.
+    The mean and the covariance of G always, its third cumulant at order 2; the mean of the NTK and A, B, D, F where
+    flow and ensemble were made with ``tangent=True``; P, Q, R, S, T, U of the output layer where both have the
+    differentials too.
 
     One width: theory to the flow's order, with a tolerance of r_l times the last order kept for the orders that are
     not. Two widths: the coefficient of the flow's order, extrapolated from both ensembles. See

@@ -1,0 +1,7 @@
+"""The distribution of a layer's preactivations over networks, as a density with data-dependent couplings."""
+
+from repflow.distribution.couplings import Couplings
+from repflow.distribution.cumulants import GramCumulants
+from repflow.distribution.result import NeuralDistribution
+
+__all__ = ["Couplings", "GramCumulants", "NeuralDistribution"]
