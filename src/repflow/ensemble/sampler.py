@@ -13,6 +13,7 @@ from repflow.blocks import Checkpoint, check_seed, digest, progress_bar, require
 from repflow.ensemble import gram, tangent_run, weights
 from repflow.ensemble.accumulator import Accumulator, BlockSums
 from repflow.ensemble.arithmetic import Array
+from repflow.ensemble.checks import check_count, check_inputs
 from repflow.ensemble.differentials import check_smooth
 from repflow.ensemble.features import BlockRecord, moment_neurons, overflow_message
 from repflow.ensemble.layout import Layout, check_sextuples
@@ -100,14 +101,14 @@ def sample(
     """
     if not isinstance(network, Network):
         raise TypeError(f"network must be a repflow Network, got {type(network).__name__}; rf.mlp makes one")
-    inputs = _check_inputs(x, network)
-    networks = _check_count("networks", networks)
+    inputs = check_inputs(x, network)
+    networks = check_count("networks", networks)
     seed = check_seed(seed)
     if not isinstance(method, str) or method not in _METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, _METHODS))}, got {method!r}")
     if batch_size is not None:
-        batch_size = _check_count("batch_size", batch_size)
-    threads = torch.get_num_threads() if threads is None else _check_count("threads", threads)
+        batch_size = check_count("batch_size", batch_size)
+    threads = torch.get_num_threads() if threads is None else check_count("threads", threads)
     place = _check_device(device)
     sextuples = check_sextuples(six_point, len(inputs))
     tangents = _check_tangent(tangent, differentials, method, len(inputs))
@@ -241,23 +242,6 @@ def _configuration(
     }
 
 
-def _check_inputs(x: Any, network: Network) -> Array:
-    if isinstance(x, torch.Tensor):
-        x = x.detach().cpu().numpy()
-    try:
-        given = np.asarray(x)
-        if given.dtype.kind not in "biuf":
-            raise TypeError(f"its entries are {given.dtype}")
-        values = np.array(given, dtype=np.float64, order="C")
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"x must be an array of real numbers of shape (N, n_0), got {type(x).__name__}") from error
-    if values.ndim != 2 or len(values) == 0 or values.shape[1] != network.widths[0]:
-        raise ValueError(f"x must have shape (N, {network.widths[0]}) with N of 1 or more, got {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError("x must be finite, it holds NaN or infinity")
-    return values
-
-
 def _check_tangent(tangent: object, differentials: object, method: str, inputs: int) -> TangentLayout | None:
     """What to measure of the NTK; None for nothing."""
     for name, value in (("tangent", tangent), ("differentials", differentials)):
@@ -280,14 +264,6 @@ def _check_differentials(network: Network) -> None:
     if network.widths[-1] < 2:
         raise ValueError("differentials=True measures pairs of outputs: the network needs two or more, got 1")
     check_smooth(network)
-
-
-def _check_count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be a whole number of 1 or more, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be 1 or more, got {value}")
-    return int(value)
 
 
 def _check_device(device: str | torch.device | None) -> torch.device | None:
