@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from repflow.activation import Activation, activation_names, as_activation
     from repflow.build import mlp
     from repflow.comparison import Comparison, compare
-    from repflow.criticality import Critical, critical
+    from repflow.criticality import Critical, Relevance, critical, relevance
     from repflow.empirical import EmpiricalNTK, empirical_ntk
     from repflow.ensemble import Ensemble, sample
     from repflow.graph import Graph, GraphFlow, trace
@@ -46,6 +46,7 @@ __all__ = [
     "Network",
     "NodeMaps",
     "Plan",
+    "Relevance",
     "Report",
     "RepresentationLearning",
     "activation_names",
@@ -60,6 +61,7 @@ __all__ = [
     "kernel_fluctuation",
     "load",
     "mlp",
+    "relevance",
     "report",
     "representation_learning",
     "sample",
@@ -74,7 +76,7 @@ _HOMES = {
     "activation": ("Activation", "activation_names", "as_activation"),
     "build": ("mlp",),
     "comparison": ("Comparison", "compare"),
-    "criticality": ("Critical", "critical"),
+    "criticality": ("Critical", "Relevance", "critical", "relevance"),
     "empirical": ("EmpiricalNTK", "empirical_ntk"),
     "ensemble": ("Ensemble", "sample"),
     "graph": ("Graph", "GraphFlow", "trace"),
