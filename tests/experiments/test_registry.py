@@ -49,8 +49,14 @@ def test_every_experiment_states_its_rule():
         "criticality",
         "gaussian-limit",
         "hyperparameter-transfer",
+        "memorisation",
+        "no-free-lunch",
         "optimal-aspect-ratio",
+        "parameter-sharing",
+        "physics-learning",
         "representation-learning",
+        "spreading",
+        "thermalisation",
     ]
     for entry in experiments():
         assert "Rule:" in entry.rule

@@ -16,11 +16,17 @@ SIZES: tuple[Size, ...] = ("small", "default", "large")
 
 # One file each; imported when experiments are listed or run.
 _MODULES = (
-    "gaussian_limit",
     "criticality",
+    "gaussian_limit",
     "hyperparameter_transfer",
+    "memorisation",
+    "no_free_lunch",
     "optimal_aspect_ratio",
+    "parameter_sharing",
+    "physics_learning",
     "representation_learning",
+    "spreading",
+    "thermalisation",
 )
 
 
