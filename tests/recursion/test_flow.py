@@ -88,7 +88,7 @@ def test_bad_inputs_are_named(network, x, error, message):
         flow(network(WIDTHS), x)
 
 
-@pytest.mark.parametrize("order", [2, -1, 0.5, "1", None, True])
+@pytest.mark.parametrize("order", [-1, 0.5, "1", None, True])
 def test_other_orders_are_refused(network, inputs, order):
     with pytest.raises(ValueError, match="order must be"):
         flow(network(WIDTHS), inputs, order=order)

@@ -40,7 +40,7 @@ def flow(
     init: Preset = None,
     c_w: CW = None,
     c_b: CB = None,
-    order: Annotated[int, typer.Option(min=0, max=1, help="Order in 1/n.")] = 1,
+    order: Annotated[int, typer.Option(min=0, max=2, help="Order in 1/n.")] = 1,
     tangent: Annotated[
         bool, typer.Option("--tangent", help="Also the tangent kernel, at order 1 its fluctuations.")
     ] = False,
@@ -62,7 +62,7 @@ def flow(
     progress: Progress = None,
     json: Json = False,
 ) -> None:
-    """Theory: kernel, four-point vertex, tangent kernel and their 1/n corrections in every layer."""
+    """Theory: kernel, vertices, tangent kernel and their 1/n corrections in every layer."""
     from repflow.cli.problem import build_problem
     from repflow.recursion import flow as compute
     from repflow.reporting.evidence import to_numpy
@@ -87,6 +87,8 @@ def flow(
         if order >= 1:
             row["mean_kernel"] = to_numpy(layer.mean_kernel()).tolist()
             row["excess_kurtosis"] = to_numpy(layer.excess_kurtosis()).tolist()
+        if order == 2:
+            row["third_cumulant"] = to_numpy(layer.own_third_cumulant()).tolist()
         if tangent:
             row["ntk"] = to_numpy(layer.ntk).tolist()
             row |= {name: to_numpy(layer.statistic(name)).tolist() for name in layer.statistics[2:]}
@@ -101,7 +103,9 @@ def flow(
             }
         )
         return
-    columns = ["layer", "n_l", "K_11"] + (["E G_11", "V_1111/(n K^2)"] if order >= 1 else [])
+    relative = "V_1111/(n K^2)" if order == 1 else "Var G_11/(E G_11)^2"
+    columns = ["layer", "n_l", "K_11"] + (["E G_11", relative] if order >= 1 else [])
+    columns += ["k_3(G_11)/K^3"] if order == 2 else []
     columns += ["Theta_11"] if tangent else []
     columns += ["E H_11", "sd H_11/Theta"] if tangent and order >= 1 else []
     rows = []
@@ -109,6 +113,8 @@ def flow(
         cells = [row["layer"], row["n_out"], row["kernel"][0][0]]
         if order >= 1:
             cells += [row["mean_kernel"][0][0], row["excess_kurtosis"][0] / 3.0]
+        if order == 2:
+            cells.append(row["third_cumulant"][0] / (row["kernel"][0][0] or 1.0) ** 3)
         if tangent:
             cells.append(row["ntk"][0][0])
             if order >= 1:

@@ -112,7 +112,7 @@ class _Point:
 
 
 def _point(flow: FlowLike, ensemble: Ensemble, layer: int, name: str) -> _Point:
-    order = flow.order
+    order = _order(flow, name)
     estimate = ensemble[layer].estimate(name)
     place = tuple(estimate.index.T)
     theory, lower = (_numpy(flow[layer].statistic(name, order=k))[place] for k in (order, order - 1))
@@ -126,6 +126,11 @@ def _point(flow: FlowLike, ensemble: Ensemble, layer: int, name: str) -> _Point:
     if (variance[~live] > 0).any():  # a kernel that vanishes at infinite width and fluctuates
         r = np.inf
     return _Point(estimate, theory, lower, unit(name, kernel, ntk), r, flow[layer].n_in)
+
+
+def _order(flow: FlowLike, name: str) -> int:
+    """The order to which a flow has a statistic: the tangent kernel's stop at 1."""
+    return min(flow.order, 1) if QUANTITIES[name].powers[1] else flow.order
 
 
 def _one_width(flow: FlowLike, ensemble: Ensemble, layer: int, name: str) -> Components:
@@ -143,7 +148,7 @@ def _one_width(flow: FlowLike, ensemble: Ensemble, layer: int, name: str) -> Com
 
 def _kept(flow: FlowLike, layer: int, name: str) -> Array:
     """The last order kept of a statistic, with its power of 1/n."""
-    order = flow.order
+    order = _order(flow, name)
     return _numpy(flow[layer].statistic(name, order=order)) - _numpy(flow[layer].statistic(name, order=order - 1))
 
 
@@ -152,7 +157,7 @@ def _two_widths(
 ) -> Components:
     if layer == 1:  # the inputs' width is the same at both: nothing to extrapolate, and nothing fluctuates
         return _one_width(*large, layer, name)
-    order = small[0].order
+    order = _order(small[0], name)
     one, two = _point(*small, layer, name), _point(*large, layer, name)
     coefficients, covariances = [], []
     for point in (one, two):

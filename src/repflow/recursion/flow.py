@@ -67,7 +67,8 @@ def flow(
     measure: Any = None,
     differentials: bool | None = None,
 ) -> Any:
-    """Kernel, four-point vertex and next-to-leading kernel of every layer, for N inputs at once; kernels of a graph.
+    """Kernel, vertices and their corrections in every layer, order by order in 1/n, for N inputs at once; kernels of a
+    graph.
 
     Parameters
     ----------
@@ -79,19 +80,23 @@ def flow(
         graph, what its module takes: a tensor, a tuple of arguments or a dictionary of keywords.
     order
         0 for the infinite-width kernel, 1 for the first order in 1/n: ``vertex`` and ``kernel_correction``, of N^4 and
-        N^2 entries a layer. Not given: 1 for a chain of layers, 0 for a graph.
+        N^2 entries a layer; 2 also for ``sextic``, ``vertex_correction`` and ``kernel_correction2``, of N^6, N^4 and
+        N^2 entries. Not given: 1 for a chain of layers, 0 for a graph. With P = N (N + 1)/2, order 2 takes about
+        8 P^3 (8 + L/6) bytes, and its time grows as the number of ways to choose six of N inputs: seconds for ten
+        layers up to N = 4, about a second more for each six in each layer above.
     tangent
-        Also the neural tangent kernel ``ntk``; at order 1 its mean's correction ``ntk_correction``, its fluctuations
-        ``A``, ``B`` and covariance with the preactivations ``D``, ``F``, each of N^4 entries a layer.
+        Also the neural tangent kernel ``ntk``; from order 1 on its mean's correction ``ntk_correction``, its
+        fluctuations ``A``, ``B`` and covariance with the preactivations ``D``, ``F``, each of N^4 entries a layer, all
+        at order 1.
     device
         Where to compute; the device of ``x``, or the CPU, unless given. Results stay there. A graph's theory runs on
         the CPU.
     progress
-        Whether to show a progress bar on stderr; None: on a terminal, for order 1.
+        Whether to show a progress bar on stderr; None: on a terminal, from order 1 on.
     measure
         For a graph: gives the kernels of the nodes that no rule covers (attention, batch norm, ...).
     differentials
-        With ``tangent`` at order 1, also the dNTK ``P``, ``Q`` and ddNTK ``R``, ``S``, ``T``, ``U``. They need
+        With ``tangent`` from order 1 on, also the dNTK ``P``, ``Q`` and ddNTK ``R``, ``S``, ``T``, ``U``. They need
         activations that are smooth. None: where all are.
 
     Returns
@@ -102,35 +107,34 @@ def flow(
     Raises
     ------
     TypeError, ValueError
-        ``network``, ``x`` or ``order`` is not of the form above, or order 1 or the tangent kernel is asked of a graph
-        that is no chain (the message names the step), ``differentials`` are asked of an activation with a
-        kink, or the tangent kernel at order 1 of one that jumps.
+        ``network``, ``x`` or ``order`` is not of the form above, or order 1, 2 or the tangent kernel is asked of a
+        graph that is no chain (the message names the step), ``differentials`` are asked of an activation with a
+        kink, or order 2 or the tangent kernel at order 1 of one that jumps.
     MemoryError
-        The tensors of order 1 would not fit; the message has the bytes needed and what to call instead.
+        The tensors would not fit; the message has the bytes needed and what to call instead.
 
     Notes
     -----
     One layer maps K' = C_b + C_W <s s>_K; V and G1 follow from the covariance of a single neuron and the derivatives
     of that map, see :mod:`repflow.recursion.forward`; the tangent kernel in :mod:`repflow.recursion.tangent` and
     :mod:`repflow.recursion.differentials`. Source: PDLT chapters 4, 8 and 11, rewritten without the kernel's inverse.
+    Order 2 is in :mod:`repflow.recursion.second_order`.
     """
     if isinstance(network, NodeMaps):
         if order is _ORDER:
             order = 0
-        if isinstance(order, bool) or order not in (0, 1):
-            raise ValueError(f"order must be 0 or 1, got {order!r}")
+        _check_order(order)
         if order == 0 and not tangent:
             return network.kernels(x, measure)
-        network, x = _chain_of(network, x, "tangent=True" if order == 0 else "order=1")
+        network, x = _chain_of(network, x, "tangent=True" if order == 0 else f"order={order}")
     elif measure is not None:
         raise ValueError("measure is for graphs: every layer of a chain has its kernel from theory")
     check_network(network)
-    if isinstance(order, bool) or order not in (0, 1):
-        raise ValueError(f"order must be 0 or 1, got {order!r}")
+    _check_order(order)
     inputs = as_inputs(x, network.widths[0], device)
     activations = [layer.activation for layer in network.layers[:-1] if layer.activation is not None]
     wanted = Wanted(int(order), tangent, _differentials(differentials, int(order), tangent, activations))
-    _check_tangent(wanted, activations)
+    _check_jumps(wanted, activations)
     _require_memory(wanted, len(inputs), network.depth)
     layers = network.layers
     state = first_step(layers[0], inputs, wanted)
@@ -163,7 +167,7 @@ def _differentials(asked: bool | None, order: int, tangent: bool, activations: S
     if not isinstance(asked, bool):
         raise TypeError(f"differentials must be True, False or None, got {asked!r}")
     if asked and not (order and tangent):
-        raise ValueError("differentials=True needs order=1 and tangent=True: dNTK and ddNTK begin at order 1")
+        raise ValueError("differentials=True needs order=1 or 2 and tangent=True: dNTK and ddNTK begin at order 1")
     if asked and kinked:
         raise ValueError(
             f"differentials must be False or None for {kinked[0]!r}: dNTK and ddNTK need its third derivative, and it "
@@ -172,18 +176,29 @@ def _differentials(asked: bool | None, order: int, tangent: bool, activations: S
     return asked
 
 
-def _check_tangent(wanted: Wanted, activations: Sequence[Activation]) -> None:
-    """Raise ValueError for the tangent kernel at order 1 of an activation that jumps."""
+def _check_order(order: object) -> None:
+    """Raise ValueError unless the order is known."""
+    if isinstance(order, bool) or order not in (0, 1, 2):
+        raise ValueError(f"order must be 0, 1 or 2, got {order!r}")
+
+
+def _check_jumps(wanted: Wanted, activations: Sequence[Activation]) -> None:
+    """Raise ValueError for order 2, or the tangent kernel at order 1, of an activation that jumps."""
     jumping = [activation.name for activation in activations if not activation.continuous]
     if wanted.order and wanted.tangent and jumping:
         raise ValueError(
             f"tangent=True needs order=0 for {jumping[0]!r}: it jumps, and the fluctuations of the NTK need "
             "<sigma' sigma'>, which does not exist there"
         )
+    if wanted.order == 2 and jumping:
+        raise ValueError(
+            f"order must be 0 or 1 for {jumping[0]!r}: it jumps, and order 2 takes derivatives that do not exist where "
+            "inputs are equal or nearly so; tanh and erf are smooth steps"
+        )
 
 
 def _require_memory(wanted: Wanted, n: int, depth: int) -> None:
-    """Ask for what order 1 keeps and uses at a time, in units of P x P and N^4 entries."""
+    """Ask for what the orders keep and use at a time, in units of P x P x P, P x P and N^4 entries."""
     if not wanted.order:
         return
     pairs = n * (n + 1) // 2
@@ -199,6 +214,11 @@ def _require_memory(wanted: Wanted, n: int, depth: int) -> None:
         entries += n**4 * (6 * depth + 12)
         what += ", differentials=True"
         remedy = "use fewer inputs, differentials=False, order=0 for the NTK at infinite width, "
+    if wanted.order == 2:
+        # X is kept for i <= j <= k; a step holds the old and the new one, the terms of the new one and their indices.
+        entries += pairs**3 * 8 + pairs * (pairs + 1) * (pairs + 2) // 6 * (depth + 4)
+        what = what.replace("order=1", "order=2")
+        remedy = "use fewer inputs (bytes grow as N^6), order=1, " + remedy.removeprefix("use fewer inputs, ")
     require(
         8 * entries,
         f"{what} for {n} inputs and {depth} layers",
@@ -226,4 +246,4 @@ def _check_finite(state: Statistics, number: int, name: str) -> None:
 def _layer(index: int, network: LayerMaps, state: Statistics) -> FlowLayer:
     layer, forward = network.layers[index - 1], state.forward
     tensors = forward.kernel, forward.vertex, forward.correction, forward.ntk
-    return FlowLayer(index, layer.n_in, layer.n_out, *tensors, state.tangent, state.differentials)
+    return FlowLayer(index, layer.n_in, layer.n_out, *tensors, state.tangent, state.differentials, state.second)

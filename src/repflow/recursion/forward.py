@@ -65,7 +65,12 @@ def first_layer(layer: Layer, x: Tensor, order: int, tangent: bool) -> State:
 
 
 def next_layer(
-    state: State, layer: Layer, activation: Activation, n_before: int, given: LayerExpectations | None = None
+    state: State,
+    layer: Layer,
+    activation: Activation,
+    n_before: int,
+    given: LayerExpectations | None = None,
+    covariance: Tensor | None = None,
 ) -> State:
     """One step of the recursion.
 
@@ -81,6 +86,8 @@ def next_layer(
         n_{l-1}, the width that normalises layer l's statistics.
     given
         Expectations over layer l, where they are known for the tangent kernel's sake.
+    covariance
+        Cov(s_a s_b, s_c s_d) by pairs, where it is known for the second order's sake.
     """
     order = 0 if state.vertex is None else 1
     maps = given.maps if given else pair_map(activation, state.kernel, 2 * order, slope=state.ntk is not None)
@@ -92,8 +99,11 @@ def next_layer(
         pairs = Pairs(len(state.kernel), state.kernel.device)
         jacobian = LinearMap(pairs, maps)
         ratio = layer.n_in / n_before
-        if given:
-            fluctuation, error = given.signal_covariance, given.error
+        error = given.error if given else 0.0
+        if covariance is not None:
+            fluctuation = covariance
+        elif given:
+            fluctuation = given.signal_covariance
         else:
             fluctuation, error = single_neuron_covariance(activation, state.kernel, maps, pairs)
         new.vertex = layer.C_W**2 * (fluctuation + ratio * jacobian.both_sides(state.vertex))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from repflow.distribution import GramCumulants, NeuralDistribution
 from repflow.recursion.differentials import Differentials
-from repflow.recursion.pairs import Pairs
+from repflow.recursion.pairs import Pairs, unpack
+from repflow.recursion.second_order import SecondOrder
 from repflow.recursion.tangent import Tangent
 
 #: Tensors of the NTK's fluctuations, and of its differentials.
@@ -18,6 +20,7 @@ FLUCTUATION_NAMES = ("A", "B", "D", "F")
 DIFFERENTIAL_NAMES = ("P", "Q", "R", "S", "T", "U")
 
 _FIRST_ORDER = "flow(network, x, order=1)"
+_SECOND_ORDER = "flow(network, x, order=2)"
 _TANGENT = "flow(network, x, tangent=True)"
 _TANGENT_FIRST = "flow(network, x, order=1, tangent=True)"
 _DIFFERENTIALS = (
@@ -25,6 +28,7 @@ _DIFFERENTIALS = (
     "sigma to its third derivative"
 )
 _CALLS = {"vertex": _FIRST_ORDER, "kernel_correction": _FIRST_ORDER, "ntk": _TANGENT, "ntk_correction": _TANGENT_FIRST}
+_CALLS |= dict.fromkeys(("sextic", "vertex_correction", "kernel_correction2"), _SECOND_ORDER)
 _CALLS |= dict.fromkeys(FLUCTUATION_NAMES, _TANGENT_FIRST) | dict.fromkeys(DIFFERENTIAL_NAMES, _DIFFERENTIALS)
 
 
@@ -60,6 +64,7 @@ class FlowLayer:
     _ntk: Tensor | None = field(default=None)
     _tangent: Tangent | None = field(default=None)
     _differentials: Differentials | None = field(default=None)
+    _second: SecondOrder | None = field(default=None)
 
     def _missing(self, name: str) -> AttributeError:
         return AttributeError(f"{name} was not computed; call {_CALLS[name]}")
@@ -85,6 +90,31 @@ class FlowLayer:
         if self._correction is None:
             raise self._missing("kernel_correction")
         return self._pairs.expand(self._correction)
+
+    def _of_second(self, name: str) -> SecondOrder:
+        if self._second is None:
+            raise self._missing(name)
+        return self._second
+
+    @property
+    def sextic(self) -> Float64[Tensor, "N N N N N N"]:
+        """X, the six-point vertex: the third joint cumulant of G_ab, G_cd, G_ef is X_abcdef/n_{l-1}^2 + O(1/n^3).
+
+        Axes a to f, shape (N, N, N, N, N, N).
+        """
+        index, count = self._pairs.index, self._pairs.count
+        entries = unpack(self._of_second("sextic").sextic, count)
+        return entries[index[:, :, None, None, None, None], index[:, :, None, None], index]
+
+    @property
+    def vertex_correction(self) -> Float64[Tensor, "N N N N"]:
+        """V1: Cov(G_ab, G_cd) = V/n_{l-1} + V1/n_{l-1}^2 + O(1/n^3), shape (N, N, N, N)."""
+        return self._pairs.expand_square(self._of_second("vertex_correction").vertex_correction)
+
+    @property
+    def kernel_correction2(self) -> Float64[Tensor, "N N"]:
+        """G2: E[z_a z_b] = K + G1/n_{l-1} + G2/n_{l-1}^2 + O(1/n^3), shape (N, N)."""
+        return self._pairs.expand(self._of_second("kernel_correction2").correction)
 
     @property
     def ntk(self) -> Float64[Tensor, "N N"]:
@@ -162,35 +192,67 @@ class FlowLayer:
     @property
     def order(self) -> int:
         """The highest order computed."""
+        if self._second is not None:
+            return 2
         return 0 if self._vertex is None else 1
 
-    def _order(self, order: int | None) -> int:
+    def _order(self, order: int | None, most: int = 2) -> int:
         if order is None:
-            return self.order
-        if order not in (0, 1):
-            raise ValueError(f"order must be 0 or 1, got {order!r}")
+            return min(self.order, most)
+        if isinstance(order, bool) or order not in range(most + 1):
+            allowed = "0, 1 or 2" if most == 2 else "0 or 1 for the tangent kernel"
+            raise ValueError(f"order must be {allowed}, got {order!r}")
         if order > self.order:
-            raise self._missing("vertex")
+            raise self._missing("vertex" if order == 1 else "sextic")
         return order
 
     def mean_kernel(self, order: int | None = None) -> Float64[Tensor, "N N"]:
-        """E[G^(l)] = E[z_a z_b] with the widths put in: K, or K + G1/n_{l-1}; shape (N, N).
+        """E[G^(l)] = E[z_a z_b] with the widths put in: K + G1/n_{l-1} + G2/n_{l-1}^2, cut at the order; (N, N).
 
         Parameters
         ----------
         order
-            0 or 1; None for the highest computed.
+            0, 1 or 2; None for the highest computed.
         """
-        return self.kernel if self._order(order) == 0 else self.kernel + self.kernel_correction / self.n_in
+        order = self._order(order)
+        found = self.kernel
+        if order >= 1:
+            found = found + self.kernel_correction / self.n_in
+        return found + self.kernel_correction2 / self.n_in**2 if order == 2 else found
 
     def kernel_covariance(self, order: int | None = None) -> Float64[Tensor, "N N N N"]:
-        """Cov(G_ab, G_cd) between networks: 0, or V/n_{l-1}; shape (N, N, N, N)."""
-        n = len(self.kernel)
-        return self.kernel.new_zeros(n, n, n, n) if self._order(order) == 0 else self.vertex / self.n_in
+        """Cov(G_ab, G_cd) between networks: 0, V/n_{l-1}, or V/n_{l-1} + V1/n_{l-1}^2; shape (N, N, N, N)."""
+        order, n = self._order(order), len(self.kernel)
+        if order == 0:
+            return self.kernel.new_zeros(n, n, n, n)
+        found = self.vertex / self.n_in
+        return found + self.vertex_correction / self.n_in**2 if order == 2 else found
+
+    def kernel_third_cumulant(self, order: int | None = None) -> Float64[Tensor, "N N N N N N"]:
+        """Third joint cumulant of G_ab, G_cd, G_ef between networks: 0 at orders 0 and 1, X/n_{l-1}^2 at order 2; N^6
+        entries.
+        """
+        if self._order(order) < 2:
+            return self.kernel.new_zeros((len(self.kernel),) * 6)
+        return self.sextic / self.n_in**2
+
+    def third_cumulant(self, order: int | None = None) -> Float64[Tensor, "N N N N N N"]:
+        """The same as :meth:`kernel_third_cumulant`."""
+        return self.kernel_third_cumulant(order)
+
+    def own_third_cumulant(self, order: int | None = None) -> Float64[Tensor, " N"]:
+        """Third cumulant of G_aa for each input, the diagonal of :meth:`kernel_third_cumulant` without its N^6 entries;
+        shape (N,).
+        """
+        if self._order(order) < 2:
+            return torch.zeros_like(self.kernel.diagonal())
+        own = self._pairs.index.diagonal()
+        entries = unpack(self._of_second("sextic").sextic, self._pairs.count)
+        return entries[own, own, own] / self.n_in**2
 
     def mean_ntk(self, order: int | None = None) -> Float64[Tensor, "N N"]:
-        """E[H_{ii;ab}] with the widths put in: Theta, or Theta + H1/n_{l-1}; shape (N, N)."""
-        return self.ntk if self._order(order) == 0 else self.ntk + self.ntk_correction / self.n_in
+        """E[H_{ii;ab}] with the widths put in: Theta, or Theta + H1/n_{l-1}, its highest order; shape (N, N)."""
+        return self.ntk if self._order(order, most=1) == 0 else self.ntk + self.ntk_correction / self.n_in
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -198,6 +260,8 @@ class FlowLayer:
         names = ["mean_kernel"]
         if self.order:
             names.append("kernel_covariance")
+        if self._second is not None:
+            names.append("kernel_third_cumulant")
         if self._ntk is not None and (self._tangent is not None or not self.order):
             names.append("mean_ntk")
         if self._tangent is not None:
@@ -212,23 +276,23 @@ class FlowLayer:
         Parameters
         ----------
         name
-            ``mean_kernel``, ``kernel_covariance``, ``mean_ntk``, or one of A, B, D, F, P, Q, R, S, T, U: the tensor
-            over n_{l-1} at order 1, zero at order 0.
+            ``mean_kernel``, ``kernel_covariance``, ``kernel_third_cumulant``, ``mean_ntk``, or one of A, B, D, F, P, Q,
+            R, S, T, U: the tensor over n_{l-1} at order 1, zero at order 0.
         order
-            0 or 1; None for the highest computed.
+            0, 1 or 2, for the tangent kernel 0 or 1; None for the highest computed.
 
         Returns
         -------
         Tensor
-            Shape (N, N) for the means, else (N, N, N, N).
+            Shape (N, N) for the means, (N, N, N, N, N, N) for the third cumulant, else (N, N, N, N).
         """
-        if name in ("mean_kernel", "kernel_covariance", "mean_ntk"):
+        if name in ("mean_kernel", "kernel_covariance", "kernel_third_cumulant", "mean_ntk"):
             found: Tensor = getattr(self, name)(order)
             return found
         if name not in FLUCTUATION_NAMES + DIFFERENTIAL_NAMES:
             raise ValueError(f"name must be one of {', '.join(self.statistics)}, got {name!r}")
         values: Tensor = getattr(self, name)
-        return values / self.n_in if self._order(order) else torch.zeros_like(values)
+        return values / self.n_in if self._order(order, most=1) else torch.zeros_like(values)
 
     def _variances(self) -> Tensor:
         """V_aaaa, shape (N,)."""
@@ -238,14 +302,22 @@ class FlowLayer:
         return self._vertex[own, own]
 
     def excess_kurtosis(self, order: int | None = None) -> Float64[Tensor, " N"]:
-        """E[z^4]/E[z^2]^2 - 3 of a preactivation, one for each input: 0, or 3 V_aaaa/(n_{l-1} K_aa^2); shape (N,).
+        """E[z^4]/E[z^2]^2 - 3 = 3 Var G_aa/(E G_aa)^2 of a preactivation, one for each input, expanded in 1/n.
 
-        It is 0 where K_aa is 0.
+        0, then 3 V_aaaa/(n_{l-1} K_aa^2), then with 3 (V1_aaaa - 2 V_aaaa G1_aa/K_aa)/(n_{l-1} K_aa)^2; shape (N,). It
+        is 0 where K_aa is 0.
         """
+        order = self._order(order)
         variance = self.kernel.diagonal()
-        if self._order(order) == 0:
+        if order == 0:
             return torch.zeros_like(variance)
-        return torch.where(variance > 0, 3 * self._variances() / (self.n_in * variance**2), 0.0)
+        own = self._pairs.index.diagonal()
+        found = self._variances() / self.n_in
+        if order == 2:
+            second = self._of_second("vertex_correction").vertex_correction[own, own]
+            shift = 2 * self._variances() * self.kernel_correction.diagonal() / variance.clamp(min=1e-300)
+            found = found + (second - shift) / self.n_in**2
+        return torch.where(variance > 0, 3 * found / variance**2, 0.0)
 
     @property
     def relative_fluctuation(self) -> float:
@@ -260,6 +332,39 @@ class FlowLayer:
         if bool(((variance <= 0) & (spread > 0)).any()):
             return math.inf
         return float(torch.where(variance > 0, spread / variance.clamp(min=1e-300) ** 2, 0.0).max())
+
+    def distribution(self, neurons: int = 1) -> NeuralDistribution:
+        """The distribution over networks of some of this layer's neurons on all inputs, to the order computed.
+
+        Parameters
+        ----------
+        neurons
+            m, from 1 to n_l.
+
+        Returns
+        -------
+        NeuralDistribution
+            Its density and log density at every order computed, couplings, moments, marginals and draws (PDLT chapter
+            4).
+
+        Raises
+        ------
+        ValueError
+            The layer does not have that many neurons.
+        """
+        if isinstance(neurons, bool) or not isinstance(neurons, int) or not 1 <= neurons <= self.n_out:
+            raise ValueError(f"neurons must be a whole number from 1 to {self.n_out}, got {neurons!r}")
+        n, found = self.n_in, GramCumulants(self.kernel)
+        if self.order >= 1:
+            found = replace(found, mean1=self.kernel_correction / n, covariance1=self.vertex / n)
+        if self.order >= 2:
+            found = replace(
+                found,
+                mean2=self.kernel_correction2 / n**2,
+                covariance2=self.vertex_correction / n**2,
+                third=self.sextic / n**2,
+            )
+        return NeuralDistribution(self.index, neurons, found)
 
     def __repr__(self) -> str:
         parts = [f"layer {self.index}", f"n_in={self.n_in}", f"K_aa={span(self.kernel.diagonal())}"]

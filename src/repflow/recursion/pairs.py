@@ -73,3 +73,23 @@ class Pairs:
     def expand_square(self, matrix: Tensor) -> Tensor:
         """The (N, N, N, N) tensor T[a, b, c, d] = M[(ab), (cd)] of a (P, P) matrix."""
         return matrix[self.index[:, :, None, None], self.index]
+
+
+def triples(count: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """All i <= j <= k below ``count``, in lexicographic order."""
+    i, j, k = torch.combinations(torch.arange(count, device=device), 3, with_replacement=True).T
+    return i, j, k
+
+
+def pack(tensor: Tensor) -> Tensor:
+    """Entries i <= j <= k of a symmetric (P, P, P) tensor, shape (P (P + 1)(P + 2)/6,)."""
+    return tensor[triples(len(tensor), tensor.device)]
+
+
+def unpack(entries: Tensor, count: int) -> Tensor:
+    """The symmetric (P, P, P) tensor with these entries."""
+    i, j, k = triples(count, entries.device)
+    found = entries.new_empty(count, count, count)
+    for place in ((i, j, k), (i, k, j), (j, i, k), (j, k, i), (k, i, j), (k, j, i)):
+        found[place] = entries
+    return found

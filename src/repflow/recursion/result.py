@@ -14,13 +14,15 @@ from repflow.activation import ActivationLike
 from repflow.network import LayerMaps, Network
 from repflow.recursion.differentials import Differentials
 from repflow.recursion.layer import DIFFERENTIAL_NAMES, FLUCTUATION_NAMES, FlowLayer, span
+from repflow.recursion.second_order import SecondOrder
 from repflow.recursion.tangent import Tangent
 from repflow.results import Payload, Result, result_schema
 
-PartsT = TypeVar("PartsT", Tangent, Differentials)
+PartsT = TypeVar("PartsT", Tangent, Differentials, SecondOrder)
+_PARTS = ((Tangent, "tangent"), (Differentials, "differentials"), (SecondOrder, "second"))
 
 
-@result_schema("flow", version=1)
+@result_schema("flow", version=2, oldest=1)
 class Flow(Result):
     """The representation group flow of a network on N inputs: ``flow[l]`` for l = 1..L, ``flow[-1]`` the output.
 
@@ -67,7 +69,9 @@ class Flow(Result):
         return self._layers[layer - 1 if layer > 0 else layer]
 
     def __repr__(self) -> str:
-        what = ["kernel"] + (["vertex", "kernel_correction"] if self.order else []) + (["ntk"] if self.tangent else [])
+        what = ["kernel"] + (["vertex", "kernel_correction"] if self.order else [])
+        what += ["sextic", "vertex_correction", "kernel_correction2"] if self.order == 2 else []
+        what += ["ntk"] if self.tangent else []
         if self[1]._tangent is not None:
             what += ["ntk_correction", *FLUCTUATION_NAMES]
         if self.differentials:
@@ -91,7 +95,7 @@ class Flow(Result):
         )
 
     def to_xarray(self) -> Any:
-        """An ``xarray.Dataset`` with dimensions layer, a, b (and c, d for the vertex)."""
+        """An ``xarray.Dataset`` with dimensions layer, a, b; also c, d for the vertex, and e, f for the sextic one."""
         import xarray as xr
 
         layers = [layer.index for layer in self]
@@ -101,6 +105,11 @@ class Flow(Result):
         if self.order:
             data["vertex"] = (("layer", "a", "b", "c", "d"), _stack(layer.vertex for layer in self))
             data["kernel_correction"] = (("layer", "a", "b"), _stack(layer.kernel_correction for layer in self))
+        if self.order == 2:
+            six = ("layer", *"abcdef")
+            data["sextic"] = (six, _stack(layer.sextic for layer in self))
+            data["vertex_correction"] = (six[:5], _stack(layer.vertex_correction for layer in self))
+            data["kernel_correction2"] = (six[:3], _stack(layer.kernel_correction2 for layer in self))
         if self.tangent:
             data["ntk"] = (("layer", "a", "b"), _stack(layer.ntk for layer in self))
         if self[1]._tangent is not None:
@@ -122,7 +131,7 @@ class Flow(Result):
             arrays["correction_by_pairs"] = _stack(layer._correction for layer in self if layer._correction is not None)
         if self.tangent:
             arrays["ntk"] = _stack(layer.ntk for layer in self)
-        for kind, prefix in ((Tangent, "tangent"), (Differentials, "differentials")):
+        for kind, prefix in _PARTS:
             parts = [getattr(layer, f"_{prefix}") for layer in self]
             if parts[0] is not None:
                 arrays |= {f"{prefix}/{f.name}": _stack(getattr(p, f.name) for p in parts) for f in fields(kind)}
@@ -153,6 +162,7 @@ class Flow(Result):
                 entry("ntk", number),
                 parts(Tangent, "tangent", number),
                 parts(Differentials, "differentials", number),
+                parts(SecondOrder, "second", number),
             )
             for number, layer in enumerate(network.layers)
         )

@@ -27,6 +27,7 @@ class Result(ABC):
 
     _schema: ClassVar[str]
     _schema_version: ClassVar[int]
+    _oldest_version: ClassVar[int]
 
     @abstractmethod
     def _payload(self) -> Payload:
@@ -98,7 +99,7 @@ R = TypeVar("R", bound=type[Result])
 _REGISTRY: dict[str, type[Result]] = {}
 
 
-def result_schema(name: str, version: int = 1) -> Callable[[R], R]:
+def result_schema(name: str, version: int = 1, oldest: int | None = None) -> Callable[[R], R]:
     """Register a result class under the name and version that its files carry.
 
     Parameters
@@ -107,6 +108,8 @@ def result_schema(name: str, version: int = 1) -> Callable[[R], R]:
         Schema name, unique among results.
     version
         Raise it whenever the payload changes; a file of another version is refused with a clear message.
+    oldest
+        The oldest version that can still be read; ``version`` unless given.
     """
 
     def register(cls: R) -> R:
@@ -114,6 +117,7 @@ def result_schema(name: str, version: int = 1) -> Callable[[R], R]:
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(f"schema {name!r} is registered by {known.__module__}.{known.__qualname__} already")
         cls._schema, cls._schema_version = name, version
+        cls._oldest_version = version if oldest is None else oldest
         _REGISTRY[name] = cls
         return cls
 
@@ -214,7 +218,7 @@ def _rebuild(header: Mapping[str, Any], payload: Payload, what: str, activations
     cls = _REGISTRY.get(str(schema))
     if cls is None:
         raise ValueError(f"{what} has the schema {schema!r}, which this repflow doesn't know")
-    if version != cls._schema_version:
+    if not isinstance(version, int) or not cls._oldest_version <= version <= cls._schema_version:
         newer = isinstance(version, int) and version > cls._schema_version
         by = "a newer repflow wrote it; upgrade" if newer else "it cannot be read any more; compute it again"
         raise ValueError(
