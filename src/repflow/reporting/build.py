@@ -29,6 +29,7 @@ from repflow.reporting.evidence import (
 )
 from repflow.reporting.fluctuations import assess_fluctuations
 from repflow.reporting.learning import assess_learning
+from repflow.reporting.orders import assess_orders
 from repflow.reporting.provenance import Timings, provenance
 from repflow.reporting.result import Report
 from repflow.results import Result
@@ -123,6 +124,7 @@ def report(
                 point.nu if point is not None and len({entry.name for entry in network.activations}) == 1 else None,
                 network.aspect_ratio,
             )
+            orders = assess_orders(network, inputs[fluctuation.input_index])
             _add_output(evidence, ensemble, fluctuation.input_index)
             advice = advise(network, inputs, evidence.arrays["fluctuation/theory"].max(axis=1), criticality)
             activation = None if couplings is None else add_phase(evidence, network, couplings)
@@ -137,6 +139,7 @@ def report(
         advice=advice,
         learning=learning,
         agreement=agreement(comparison),
+        orders=orders,
         counts=coupling_counts(len(inputs), network.n_parameters),
         evidence=evidence,
         activation=activation,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from repflow.distribution import couplings_count
 from repflow.figures import add_references, histogram, lines, phase_diagram, z_scores
 from repflow.figures.theme import VERMILLION
-from repflow.reporting.evidence import Evidence
+from repflow.reporting.evidence import HIGHEST_ORDER, Evidence
 from repflow.reporting.fluctuations import CHAOTIC, FROZEN, TRUSTED
 
 if TYPE_CHECKING:
@@ -267,17 +268,15 @@ def histogram_chart(evidence: Evidence, a: int) -> Chart | None:
 
 
 def couplings_chart(counts: dict[str, int]) -> Chart:
-    """Couplings of a distribution over N_D inputs at three levels of description, against the network's parameters."""
+    """Couplings of the output distribution on N_D inputs order by order, against the network's parameters."""
     import plotly.graph_objects as go
 
     inputs, parameters = counts["inputs"], counts["parameters"]
     number = np.unique(np.round(np.geomspace(1, max(64, 2 * inputs), 80)))
-    ceiling = max(1e3, 1e2 * parameters, 10.0 * inputs**4)
-    curves = {
-        "nearly Gaussian: N⁴": number**4,
-        "Gaussian: N²": number**2,
-        "general: 2ᴺ": np.exp2(np.minimum(number, 1000)),
-    }
+    totals = np.array([np.cumsum(couplings_count(int(n), HIGHEST_ORDER).by_order, dtype=np.float64) for n in number])
+    ceiling = max(1e3, 1e2 * parameters, 10.0 * float(inputs) ** 4)
+    curves = {f"to order {k}": totals[:, k] for k in range(HIGHEST_ORDER, -1, -1)}
+    curves["general: 2ᴺ"] = np.exp2(np.minimum(number, 1000))
     curves = {name: np.where(values <= ceiling, values, np.nan) for name, values in curves.items()}
     figure = lines(number, curves, x_title="number of inputs N", y_title="numbers needed", log_x=True, log_y=True)
     grey = {"mode": "lines", "line": {"width": 1.5, "dash": "longdash", "color": GREY}}
@@ -286,15 +285,16 @@ def couplings_chart(counts: dict[str, int]) -> Chart:
     )
     here = {**grey, "line": {"width": 1.5, "dash": "dot", "color": GREY}}
     figure.add_trace(go.Scatter(x=[inputs, inputs], y=[1, ceiling], name=f"N = {inputs}", **here))
-    # Five names take more rows than three: the plot keeps its height.
+    # Six names take more rows than three: the plot keeps its height.
     figure.update_layout(height=430, legend_y=-0.24)
     figure.update_xaxes(dtick="D2")
     figure.update_yaxes(dtick=2)
     return Chart(
         "couplings",
         "Couplings against parameters",
-        "How many numbers describe a distribution over N inputs: 2ᴺ in general, N² for a Gaussian (the kernel), N⁴ "
-        "more for a nearly Gaussian one (the four-point vertex).",
+        "How many numbers describe the output distribution on N inputs: the kernel at order 0, N²/2; with the "
+        "four-point vertex at order 1, N⁴/8; with the six-point vertex at order 2, N⁶/48; 2ᴺ in general. The "
+        "parameters of the network do not enter.",
         figure,
     )
 

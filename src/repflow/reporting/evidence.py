@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from repflow.activation import Activation
 from repflow.criticality import chi_parallel, chi_perpendicular, correlation_length, phase_diagram
+from repflow.distribution import couplings_count
 from repflow.network import Network
 from repflow.reporting.criticality import Susceptibilities
 from repflow.reporting.density import gaussian_density, nearly_gaussian_density
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
+#: Orders of 1/n whose couplings are counted.
+HIGHEST_ORDER = 2
 _PHASE_POINTS = 61
 _LARGE_K = 1e6
 
@@ -200,15 +203,11 @@ def typical_activation(network: Network) -> Activation | None:
 
 
 def coupling_counts(inputs: int, parameters: int) -> dict[str, int]:
-    """Numbers that a distribution over N_D inputs takes at three levels of description, beside the parameters.
+    """Numbers that the output distribution on N_D inputs takes, order by order in 1/n, beside the parameters.
 
-    A general distribution of N_D binary variables has 2^N_D couplings; a Gaussian one N_D^2, its kernel; a nearly
-    Gaussian one N_D^4 more, its four-point vertex.
+    ``order_0`` is the kernel, ``order_1`` the four-point vertex and ``order_2`` the six-point vertex, each counted
+    exactly, symmetries taken out; ``general`` is 2^N_D, that of a general distribution of N_D binary variables.
     """
-    return {
-        "inputs": inputs,
-        "general": 2**inputs,
-        "gaussian": inputs**2,
-        "nearly_gaussian": inputs**4,
-        "parameters": parameters,
-    }
+    count = couplings_count(inputs, HIGHEST_ORDER)
+    orders = {f"order_{order}": number for order, number in enumerate(count.by_order)}
+    return {"inputs": inputs, "general": count.general, **orders, "parameters": parameters}

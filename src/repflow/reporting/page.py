@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from repflow.distribution import couplings_count, inputs_within
+from repflow.reporting.evidence import HIGHEST_ORDER
 from repflow.reporting.fluctuations import BANDS
 from repflow.reporting.learning import learning_chart, learning_rows
+from repflow.reporting.orders import order_rows
 from repflow.reporting.words import number
 
 if TYPE_CHECKING:
@@ -76,7 +79,7 @@ def page(report: Report) -> str:
             widths_text=_widths(report),
             activations_text=", ".join(dict.fromkeys(entry.name for entry in report.network.activations)),
             couplings=_couplings(report),
-            per_parameter=[_ratio_text(count, report.counts["parameters"]) for count in _counted(report)],
+            orders=order_rows(report.orders),
             provenance=_provenance(report),
         )
     )
@@ -170,17 +173,32 @@ def _widths(report: Report) -> str:
     return str(hidden[0]) if len(set(hidden)) == 1 else ", ".join(map(str, hidden))
 
 
-def _counted(report: Report) -> list[int]:
-    return [report.counts[name] for name in ("general", "gaussian", "nearly_gaussian")]
+def _couplings(report: Report) -> list[dict[str, str]]:
+    """The table of couplings; of inputs and parameters alone, so that reports of earlier versions have it too."""
+    inputs, parameters = report.counts["inputs"], report.counts["parameters"]
+    count = couplings_count(inputs, HIGHEST_ORDER)
+    names = ("kernel", "four-point vertex", "six-point vertex")
+    rows = [
+        (f"order {k}: {name}", number, _power(count.scaling[k]), k)
+        for k, (name, number) in enumerate(zip(names, count.by_order, strict=True))
+    ]
+    general = ("general", count.general, "2<sup>N</sup>", None)
+    return [
+        {
+            "title": title,
+            "formula": formula,
+            "count": _count_text(number),
+            "per_parameter": _ratio_text(number, parameters),
+            "most": f"{inputs_within(parameters, order):,}",
+            "until": "in general" if order is None else f"to order {order}",
+        }
+        for title, number, formula, order in (*rows, general)
+    ]
 
 
-def _couplings(report: Report) -> list[tuple[str, str, str]]:
-    titles = (
-        ("general", "2<sup>N<sub>D</sub></sup>"),
-        ("Gaussian: the kernel", "N<sub>D</sub><sup>2</sup>"),
-        ("nearly Gaussian: the four-point vertex", "N<sub>D</sub><sup>4</sup>"),
-    )
-    return [(title, formula, _count_text(count)) for (title, formula), count in zip(titles, _counted(report))]
+def _power(text: str) -> str:
+    """``N^4/8`` with its exponent set as such."""
+    return re.sub(r"N\^(\d+)", r"N<sup>\1</sup>", text)
 
 
 def _count_text(count: int) -> str:

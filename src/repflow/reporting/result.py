@@ -10,12 +10,14 @@ from typing import Any, Self
 
 import numpy as np
 
+from repflow.comparison.order import WhichOrder
 from repflow.network import Network
 from repflow.reporting.advice import Advice
 from repflow.reporting.criticality import CriticalityVerdict
 from repflow.reporting.evidence import Evidence
 from repflow.reporting.fluctuations import FluctuationVerdict
 from repflow.reporting.learning import LearningVerdict, learning_card
+from repflow.reporting.orders import order_sentence
 from repflow.reporting.output import check_directory, finite
 from repflow.reporting.words import (
     Card,
@@ -70,7 +72,7 @@ class Report(Result):
         How theory and ensemble compare: ``ratio``, ``p_value``, ``components``, ``largest_z`` and a sentence; empty
         without an ensemble.
     counts
-        Couplings of a distribution over the inputs against parameters.
+        Couplings of the output distribution on the inputs, order by order, against parameters.
     evidence
         The arrays behind the figures.
     activation
@@ -88,6 +90,9 @@ class Report(Result):
         read from a file.
     learning
         How much features will move in training; None in a report of an earlier version.
+    orders
+        Which order of 1/n is enough for the input that fluctuates most; None where there is no series, and in a report
+        of an earlier version.
     """
 
     network: Network
@@ -105,6 +110,7 @@ class Report(Result):
     provenance: dict[str, Any]
     results: Mapping[str, Result] = field(default_factory=dict)
     learning: LearningVerdict | None = None
+    orders: WhichOrder | None = None
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -122,7 +128,7 @@ class Report(Result):
         found = (
             criticality_card(self.criticality),
             fluctuation_card(self.fluctuation, self.networks or None),
-            trust_card(self.fluctuation),
+            trust_card(self.fluctuation, None if self.orders is None else order_sentence(self.orders)),
             advice_card(self.network, self.advice, self.criticality),
         )
         return found if self.learning is None else (*found, learning_card(self.learning))
@@ -199,6 +205,7 @@ class Report(Result):
             "fluctuation": self.fluctuation.to_dict(),
             "advice": self.advice.to_dict(),
             "learning": None if self.learning is None else self.learning.to_dict(),
+            "orders": None if self.orders is None else self.orders.to_dict(),
             "agreement": self.agreement,
             "counts": self.counts,
             "activation": self.activation,
@@ -233,4 +240,5 @@ class Report(Result):
             warnings=tuple(meta["warnings"]),
             provenance=dict(meta["provenance"]),
             learning=None if meta.get("learning") is None else LearningVerdict.from_dict(meta["learning"]),
+            orders=None if meta.get("orders") is None else WhichOrder.from_dict(meta["orders"]),
         )

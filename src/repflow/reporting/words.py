@@ -119,8 +119,8 @@ def fluctuation_card(verdict: FluctuationVerdict, networks: int | None) -> Card:
     )
 
 
-def trust_card(verdict: FluctuationVerdict) -> Card:
-    """Where r_L stands."""
+def trust_card(verdict: FluctuationVerdict, orders: str | None = None) -> Card:
+    """Where r_L stands, and which order is enough."""
     band = band_of(verdict.ratio)
     sentences = [band.meaning]
     if verdict.universal is not None and verdict.nu is not None:
@@ -128,6 +128,8 @@ def trust_card(verdict: FluctuationVerdict) -> Card:
             f"At criticality r_L tends to ν (L - 1)/n = {number(verdict.universal)}, with "
             f"ν = {number(verdict.nu, 4)} for this activation."
         )
+    if orders is not None:
+        sentences.append(orders)
     tone = {"frozen": NOTE, "working": GOOD, "untrusted": BAD, "chaotic": BAD}[verdict.band]
     limits = [f"above {number(b.low)}" if math.isinf(b.high) else f"below {number(b.high)}" for b in BANDS]
     scale = "; ".join(f"{entry.title.lower()} {limit}" for entry, limit in zip(BANDS, limits))
