@@ -176,7 +176,7 @@ def test_what_is_asked_for(network, x):
     net = network(WIDTHS)
     found = flow(net, x, tangent=True, differentials=False)
     assert found[-1].statistics[-1] == "F"
-    with pytest.raises(ValueError, match="differentials=True needs order=1 and tangent=True"):
+    with pytest.raises(ValueError, match="differentials=True needs order=1 or 2 and tangent=True"):
         flow(net, x, differentials=True)
     with pytest.raises(TypeError, match="differentials must be True, False or None"):
         flow(net, x, tangent=True, differentials=1)

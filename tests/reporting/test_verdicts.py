@@ -61,8 +61,9 @@ def test_coupling_counts():
     assert coupling_counts(4, 100) == {
         "inputs": 4,
         "general": 16,
-        "gaussian": 16,
-        "nearly_gaussian": 256,
+        "order_0": 10,
+        "order_1": 55,
+        "order_2": 220,
         "parameters": 100,
     }
     assert coupling_counts(2000, 1)["general"] == 2**2000

@@ -167,7 +167,7 @@ def which_order(
     Raises
     ------
     TypeError, ValueError
-        An argument is not of the form above, a flow has order 0, an activation jumps, or the series overflows.
+        An argument is not of the form above, a flow has order 0, or the series overflows.
 
     Examples
     --------

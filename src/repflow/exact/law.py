@@ -90,8 +90,8 @@ class Law:
         return total / alive if alive > 0 else math.nan
 
     @cached_property
-    def _spectrum(self) -> tuple[float, float, Array, NDArray[np.complex128]]:
-        """Start, period, frequencies omega and E[exp(-i omega (t - start))], up to what the panels resolve."""
+    def _spectrum(self) -> tuple[float, float, Array, NDArray[np.complex128], float]:
+        """Start, period, frequencies omega, E[exp(-i omega (t - start))] up to what the panels resolve, and its end's size."""
         low, high = float(self.t[0]), float(self.t[-1])
         period = 1.25 * (high - low) + 12.0 * self.panel
         start = low - 0.5 * (period - (high - low))
@@ -104,15 +104,22 @@ class Law:
         sizes = np.abs(psi)
         window = max(1, count // 20)
         ends = np.array([sizes[k : k + window].max() for k in range(count - window + 1)])
-        count = int(np.argmin(ends)) + window
-        omega, psi = omega[:count], psi[:count]
-        if np.abs(psi[-(count // 10 + 1) :]).max() > _DECAYED * abs(psi[0]):  # a singular density: ring less about it
+        if ends.min() < _DECAYED * sizes[0]:
+            count = int(np.argmin(ends)) + window
+            omega, psi = omega[:count], psi[:count]
+        else:  # a singular density: ring less about it
             psi *= np.exp(-36.0 * (omega / omega[-1]) ** 8)
-        return float(start), float(period), omega, psi
+        return (
+            float(start),
+            float(period),
+            omega,
+            psi,
+            float(sizes[-window:].max() if count == len(sizes) else ends.min()),
+        )
 
     def _read(self, t: Array, integral: bool) -> Array:
         """The density with respect to t, or its integral up to t, by Fourier inversion of the spectrum; t is flat."""
-        start, period, omega, psi = self._spectrum
+        start, period, omega, psi, _ = self._spectrum
         offset = t - start
         inside = (offset >= 0.0) & (offset <= period)
         out = np.where(offset < 0.0, 0.0, psi[0].real if integral else 0.0)
@@ -126,6 +133,14 @@ class Law:
             else:
                 out[part] = (psi[0].real + 2 * (wave @ psi[1:]).real) / period
         return out
+
+    @property
+    def unresolved(self) -> tuple[float, float]:
+        """About what the spectrum's missing end leaves out of the distribution function, and of the density in t."""
+        if not len(self.t):
+            return 0.0, 0.0
+        _, _, omega, _, end = self._spectrum
+        return end, end * float(omega[-1]) / math.pi
 
     def density(self, g: Array) -> Array:
         """Density of the continuous part with respect to G."""
@@ -166,5 +181,5 @@ class Law:
         def excess(t: float) -> float:
             return float(self.cdf(np.array([self.floor + math.exp(t)]))[0]) - probability
 
-        start, period, _, _ = self._spectrum
+        start, period, *_ = self._spectrum
         return self.floor + math.exp(float(brentq(excess, start, start + period, xtol=1e-13)))

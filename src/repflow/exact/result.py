@@ -127,16 +127,31 @@ class GramLayer:
         other = GramLayer(self.index, self.n_in, self._check, self._check)
         fine = np.asarray(getattr(self, statistic)(*arguments))
         coarse = np.asarray(getattr(other, statistic)(*arguments))
-        factor = _READ_FACTOR if statistic in _READ else 1.0
-        return factor * float(np.abs(fine - coarse).max())
+        change = float(np.abs(fine - coarse).max())
+        if statistic not in _READ:
+            return change
+        return max(_READ_FACTOR * change, self._unresolved(statistic, fine, arguments))
+
+    def _unresolved(self, statistic: str, value: Array, arguments: tuple[Any, ...]) -> float:
+        """What the end of the spectrum that is missing leaves out of what is read off by Fourier inversion."""
+        probability, density = self.law.unresolved
+        if statistic == "cdf":
+            return probability
+        if statistic == "log_density":
+            return density
+        if statistic == "density":
+            above = np.asarray(arguments[0], dtype=np.float64) - self.law.floor
+            return density / float(np.min(above[above > 0], initial=np.inf))
+        there = float(self.law.density(value))
+        return probability / there if there > 0 else 0.0
 
     def __repr__(self) -> str:
         mean, variance = self.law.cumulants(2)
         return f"GramLayer(layer {self.index}, n_in={self.n_in}, mean={mean:.6g}, variance={variance:.6g})"
 
 
-# What is read off by Fourier inversion, where a density is singular, converges in proportion to the panels alone, of
-# which the coarse ones are longer by a quarter.
+# Read off by Fourier inversion: where a density is singular these converge as the length of the panels, a quarter more in
+# the coarse computation.
 _READ = ("median", "quantile", "density", "log_density", "cdf")
 _READ_FACTOR = 5.0
 _STATISTICS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from repflow.comparison.order import STATISTICS, Statistic, WhichOrder, which_order
+from repflow.comparison.order import Statistic, WhichOrder, which_order
 from repflow.network import Network
 from repflow.reporting.fluctuations import FloatArray
 from repflow.reporting.words import number, percent
@@ -17,8 +17,7 @@ _NAMES: dict[Statistic, str] = {"mean": "mean kernel", "variance": "variance of 
 def assess_orders(network: Network, x: FloatArray) -> WhichOrder | None:
     """The errors of orders 0, 1 and 2 at the output for one input, shape (n_0,).
 
-    None for a single layer, which has no corrections, and where there is no series: the activation jumps, or signals
-    overflow.
+    None for a single layer, which has no corrections, and where signals overflow so that there is no series.
     """
     if network.depth == 1:
         return None
@@ -31,14 +30,15 @@ def assess_orders(network: Network, x: FloatArray) -> WhichOrder | None:
 def order_sentence(orders: WhichOrder) -> str:
     """Which order is enough, in words."""
     parts = []
-    for statistic in STATISTICS:
-        name, enough = _NAMES[statistic], orders.enough(statistic)
+    said: tuple[tuple[Statistic, str], ...] = (("mean", "the mean kernel"), ("variance", "its variance"))
+    for statistic, name in said:
+        enough = orders.enough(statistic)
         if enough is not None:
-            parts.append(f"order {enough} for the {name}")
+            parts.append(f"order {enough} is enough for {name}")
             continue
         last = orders.of(statistic, max(entry.order for entry in orders.errors))
-        parts.append(f"none up to order {last.order} for the {name} (order {last.order} errs by {_error(last.error)})")
-    return f"Within {percent(orders.accuracy).replace('.0', '')}: {', '.join(parts)}."
+        parts.append(f"no order up to {last.order} is for {name} (order {last.order} errs by {_error(last.error)})")
+    return f"To {100 * orders.accuracy:.3g}%: {', '.join(parts)}."
 
 
 def order_rows(orders: WhichOrder | None) -> list[tuple[str, int, str, str]]:
