@@ -91,7 +91,7 @@ class Law:
 
     @cached_property
     def _spectrum(self) -> tuple[float, float, Array, NDArray[np.complex128], float]:
-        """Start, period, frequencies omega, E[exp(-i omega (t - start))] up to what the panels resolve, and its end's size."""
+        """Start, period, omega, E[exp(-i omega (t - start))] up to what the panels resolve, and the size of its end."""
         low, high = float(self.t[0]), float(self.t[-1])
         period = 1.25 * (high - low) + 12.0 * self.panel
         start = low - 0.5 * (period - (high - low))

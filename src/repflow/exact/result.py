@@ -150,8 +150,8 @@ class GramLayer:
         return f"GramLayer(layer {self.index}, n_in={self.n_in}, mean={mean:.6g}, variance={variance:.6g})"
 
 
-# Read off by Fourier inversion: where a density is singular these converge as the length of the panels, a quarter more in
-# the coarse computation.
+# Read off by Fourier inversion: where a density is singular these converge as the length of the panels, a quarter more
+# in the coarse computation.
 _READ = ("median", "quantile", "density", "log_density", "cdf")
 _READ_FACTOR = 5.0
 _STATISTICS = (
