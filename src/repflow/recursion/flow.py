@@ -179,7 +179,8 @@ def _differentials(asked: bool | None, order: int, tangent: bool, activations: S
 def _check_order(order: object) -> None:
     """Raise ValueError unless the order is known."""
     if isinstance(order, bool) or order not in (0, 1, 2):
-        raise ValueError(f"order must be 0, 1 or 2, got {order!r}")
+        higher = "; for one or two inputs repflow.recursion.expansion.expansion(network, x, order) goes on"
+        raise ValueError(f"order must be 0, 1 or 2, got {order!r}" + (higher if order in range(3, 17) else ""))
 
 
 def _check_jumps(wanted: Wanted, activations: Sequence[Activation]) -> None:
