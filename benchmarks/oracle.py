@@ -135,6 +135,7 @@ def best_order() -> None:
         "predicted",
         "its error",
         "exponential, order 2",
+        "exponential, order 8",
         "Padé, order 8",
         "Borel-Padé, order 8",
     )
@@ -143,7 +144,6 @@ def best_order() -> None:
         ("tanh", 8, 5),
         ("tanh", 16, 20),
         ("tanh", 8, 20),
-        ("tanh", 8, 40),
         ("sin", 16, 5),
         ("sin", 8, 5),
         ("sin", 16, 20),
@@ -179,6 +179,7 @@ def best_order() -> None:
                 predicted,
                 f"{plain[predicted]:.1e}",
                 f"{error(series.resummed(m, 'exponential', 2)):.1e}",
+                f"{error(series.resummed(m, 'exponential', 8)):.1e}".replace("nan", "overflow"),
                 f"{error(series.resummed(m, 'pade', 8)):.1e}",
                 f"{error(series.resummed(m, 'borel', 8)):.1e}".replace("nan", "pole"),
             )

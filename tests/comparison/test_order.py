@@ -69,6 +69,18 @@ def test_limits_do_not_depend_on_the_width_at_which_they_are_computed():
     assert wide.enough("variance") == 1
 
 
+def test_a_limit_is_settled_where_the_last_term_is_small_there():
+    """At L = 9 against the exact law: within 4% where settled; off by 10% to 70%, or not there, where not (see docs)."""
+    rough = {("sin", "mean", 2), ("sin", "variance", 2), ("tanh", "mean", 2)} | {("gelu", "mean", k) for k in range(3)}
+    for activation in ("linear", "relu", "sin", "tanh", "gelu"):
+        for entry in which_order(network(activation, depth=9), X).errors:
+            assert entry.settled == ((activation, entry.statistic, entry.order) not in rough)
+    # One term alone cannot tell.
+    by_flow = which_order(rf.flow(network("tanh"), X, order=2, progress=False))
+    assert not by_flow.of("mean", 1).settled
+    assert not by_flow.of("mean", 2).settled
+
+
 @pytest.mark.parametrize("activation", ["tanh", "gelu"])
 def test_widths_of_one_ratio_have_the_same_limits(activation):
     """Unequal widths: L/n is the sum of 1/n_l, and doubling all of them changes nothing but where one stands."""

@@ -174,6 +174,21 @@ def test_errors_fall_with_the_right_power(name):
         assert slope == pytest.approx(-(k + 1), abs=0.2)
 
 
+def test_high_orders_of_relu_are_a_binomial_sum():
+    """Var G/K^2 = (1 + 5/n)^L - 1."""
+    n, layers = 8, 20
+    found = expansion(rf.mlp([1, *[n] * layers, 1], activation="relu", C_W=2.0), [[math.sqrt(0.5)]], 12)[-1]
+    binomial = [0.0] + [math.comb(layers, j) * (5 / n) ** j for j in range(1, 13)]
+    assert found.terms(2).flatten().tolist() == pytest.approx(binomial, rel=1e-9)
+
+
+def test_rounding_is_estimated_and_small():
+    found = expansion(rf.mlp([1, *[8] * 20, 1], activation="tanh"), [[1.0]], 12)[-1]
+    share = (found.rounding(1) / found.terms(1).abs()).flatten()
+    assert float(share[:8].max()) < 1e-7
+    assert 0.0 < float(share.max()) < 1e-2
+
+
 def test_unequal_widths_enter_by_layer():
     """The first hidden layer infinitely wide leaves the series of the second alone."""
     wide = expansion(rf.mlp([1, 10**9, 6, 1], activation="tanh"), [[1.0]], 3)[-1]

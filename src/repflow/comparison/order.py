@@ -37,6 +37,8 @@ _KNOWN: Basis = "next terms"
 
 #: Coefficients of (L/n)^j below this times the leading one are rounding: the statistic has no term of that order.
 _NEGLIGIBLE = 1e-9
+#: Largest share that the last term has in what is left out where a series has settled.
+_SETTLED = 0.25
 #: Inputs that are judged, those with the largest r_l, and terms beyond the highest order judged.
 _MOST_INPUTS, _BEYOND = 8, 2
 
@@ -59,6 +61,9 @@ class OrderError:
     basis
         ``"next terms"``: computed from terms beyond the order; ``"ratio"``: from one term guessed by the ratio of the
         last two; ``"r_l"``: from one guessed as r_l times the last.
+    settled
+        Whether the series has settled at the limit: the last term known is below a quarter of what is left out. The
+        series is asymptotic; where it has not, the limit is a rough one.
     """
 
     statistic: Statistic
@@ -66,6 +71,7 @@ class OrderError:
     error: float
     limit: float
     basis: Basis
+    settled: bool = True
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,7 +134,9 @@ class WhichOrder:
     def __str__(self) -> str:
         lines = [f"layer {self.layer}, L/n = {self.aspect_ratio:.4g}; an order is enough within {self.accuracy:.3g}"]
         for entry in self.errors:
-            guessed = "" if entry.basis == "next terms" else f"  (guessed: {entry.basis})"
+            guessed = (
+                f"  (guessed: {entry.basis})" if entry.basis != _KNOWN else "" if entry.settled else "  (unsettled)"
+            )
             lines.append(
                 f"{entry.statistic:8s} order {entry.order}: error {entry.error:.2g}, enough up to L/n = "
                 f"{entry.limit:.3g}{guessed}"
@@ -198,7 +206,7 @@ def which_order(
         for same in zip(*judged, strict=True):
             first = min(same, key=lambda entry: entry.limit)
             largest = max(entry.error for entry in same)
-            errors.append(OrderError(statistic, first.order, largest, first.limit, first.basis))
+            errors.append(OrderError(statistic, first.order, largest, first.limit, first.basis, first.settled))
     return WhichOrder(tuple(errors), ratio, float(accuracy), index)
 
 
@@ -225,7 +233,8 @@ class _Series:
             terms, basis = (c, _KNOWN) if order < len(c) - 1 else self._with_guess(c, ratio)
             beyond = np.where(np.arange(len(terms)) > order, terms, 0.0)
             limit, error = _first_reaching(beyond, terms, accuracy), _share(beyond, terms, ratio)
-            found.append(OrderError(self.statistic, order, error, limit, basis))
+            settled = basis == _KNOWN and _last_share(beyond, limit) < _SETTLED
+            found.append(OrderError(self.statistic, order, error, limit, basis, settled))
         return found
 
     def _with_guess(self, c: FloatArray, ratio: float) -> tuple[FloatArray, Basis]:
@@ -244,6 +253,15 @@ def _share(beyond: FloatArray, c: FloatArray, ratio: float) -> float:
     powers = ratio ** np.arange(len(c))
     part, whole = abs(float(beyond @ powers)), abs(float(c @ powers))
     return part / whole if whole > 0 else (math.inf if part > 0 else 0.0)
+
+
+def _last_share(beyond: FloatArray, limit: float) -> float:
+    """The last term over all that is left out, at the limit; 0 where the limit is 0 or infinite."""
+    if not 0.0 < limit < math.inf:
+        return 0.0
+    parts = beyond * limit ** np.arange(len(beyond))
+    left_out = abs(float(parts.sum()))
+    return abs(float(parts[-1])) / left_out if left_out > 0 else math.inf
 
 
 def _first_reaching(beyond: FloatArray, c: FloatArray, accuracy: float) -> float:

@@ -23,7 +23,7 @@ from repflow.expectation.factors import factorise
 from repflow.expectation.products import Product, Products, Table
 
 #: Accuracies looked for along each axis, relative to Hölder's bound; the first whose nodes are few enough is taken.
-_TOLERANCES = (3e-10, 1e-8, 1e-7, 1e-6)
+_TOLERANCES = (3e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
 #: What the check may find before all axes are refined, and how often they are.
 _ACCEPTED, _ROUNDS = 3e-9, 3
 _MOST_NODES = 6_000_000

@@ -301,7 +301,9 @@ def _table(counts: Sequence[Count]) -> dict[str, list[Any]]:
 
 def _figure(counts: Sequence[Count], parameters: Mapping[str, int]) -> Any:
     """Components of each order against N_D: the formula, what was counted, 2^N_D and the networks' parameters."""
-    from repflow.figures import PALETTE, add_references, lines
+    import plotly.graph_objects as go
+
+    from repflow.figures import PALETTE, lines
 
     most = 64
     N = np.arange(1, most + 1)
@@ -326,6 +328,15 @@ def _figure(counts: Sequence[Count], parameters: Mapping[str, int]) -> Any:
         style = {"color": PALETTE[k], "size": 11, "symbol": "circle-open"}
         figure.update_traces(selector={"name": f"order {k}, in networks drawn"}, marker=style)
         figure.update_traces(selector={"name": f"order {k}, in flows"}, marker={**style, "symbol": "x", "size": 6})
-    add_references(figure, {f"{total:,} parameters ({name})": total for name, total in parameters.items()})
+    for (name, total), dash in zip(parameters.items(), ("dot", "longdash"), strict=True):
+        figure.add_trace(
+            go.Scatter(
+                x=[1, most],
+                y=[total, total],
+                mode="lines",
+                name=f"{total:,} parameters, {name}",
+                line={"width": 1.5, "dash": dash, "color": "#808890"},
+            )
+        )
     figure.update_xaxes(dtick="D2")
     return figure.update_yaxes(dtick=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 
 from repflow.network import LayerMaps
 from repflow.recursion.expansion_algebra import Array
-from repflow.recursion.expansion_jets import one_input, two_inputs
+from repflow.recursion.expansion_jets import POINTS, one_input, two_inputs
 from repflow.recursion.expansion_result import Expansion, ExpansionLayer
 from repflow.recursion.expansion_step import Algebra, next_cumulants
 from repflow.recursion.inputs import as_inputs, check_network
@@ -46,7 +48,9 @@ def expansion(network: LayerMaps, x: Any, order: int) -> Expansion:
     -----
     Cumulants of order m start at 1/n^(m-1), so order k has those up to m = k + 1: the (2k + 2)-point interaction. Every
     factor 1/n carries its own layer's width. Order 1 is what :func:`flow` calls ``vertex`` and ``kernel_correction``.
-    The recursion is :mod:`repflow.recursion.expansion_step`, its input :mod:`repflow.recursion.expansion_jets`.
+    Rounding in the derivatives is amplified with the order, by about (2k - 1)!! r^k with r the relative variance of G:
+    ``expansion[l].rounding(m)`` estimates it from a second quadrature. The recursion is
+    :mod:`repflow.recursion.expansion_step`, its input :mod:`repflow.recursion.expansion_jets`.
     """
     check_network(network)
     if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 1:
@@ -59,24 +63,43 @@ def expansion(network: LayerMaps, x: Any, order: int) -> Expansion:
         )
     if order > HIGHEST[count]:
         raise ValueError(f"order must be at most {HIGHEST[count]} for {count} input{'s' * (count - 1)}, got {order}")
-    algebra = Algebra(1 if count == 1 else 3, int(order))
+    found, check = (_carry(network, inputs.numpy(), int(order), points) for points in POINTS)
+    layers = tuple(
+        ExpansionLayer(number, layer.n_in, kernel, cumulants, np.abs(cumulants - other))
+        for number, (layer, (kernel, cumulants), (_, other)) in enumerate(
+            zip(network.layers, found.layers, check.layers, strict=True), start=1
+        )
+    )
+    return Expansion(network, inputs, layers, int(order), found.unresolved)
+
+
+@dataclass(frozen=True)
+class _Carried:
+    layers: list[tuple[Array, Array]]  # kernel and cumulants
+    unresolved: float
+
+
+def _carry(network: LayerMaps, x: Array, order: int, points: int) -> _Carried:
+    """Kernel and cumulants of every layer, with quadratures of this many nodes a panel."""
+    count = len(x)
+    algebra = Algebra(1 if count == 1 else 3, order)
+    sources, shifts = algebra.sources, algebra.ring.shifts
     first = network.layers[0]
-    kernel = first.C_b + first.C_W * (inputs @ inputs.T / first.n_in).numpy()
+    kernel = first.C_b + first.C_W * (x @ x.T / first.n_in)
     cumulants = algebra.start()
-    layers = [ExpansionLayer(1, first.n_in, kernel, cumulants)]
-    unresolved = 0.0
-    for before, layer in zip(network.layers, network.layers[1:], strict=False):
+    layers, unresolved = [(kernel, cumulants)], 0.0
+    for before, layer in itertools.pairwise(network.layers):
         assert before.activation is not None
-        sources, shifts = algebra.sources, algebra.ring.shifts
         if count == 1:
-            moments = one_input(before.activation, layer.C_W, float(kernel[0, 0]), sources.degree, shifts.degree)
+            variance = float(kernel[0, 0])
+            moments = one_input(before.activation, layer.C_W, variance, sources.degree, shifts.degree, points)
         else:
-            moments = two_inputs(before.activation, layer.C_W, kernel, sources, shifts)
+            moments = two_inputs(before.activation, layer.C_W, kernel, sources, shifts, points)
         cumulants = next_cumulants(algebra, cumulants, moments.values, before.n_out)
-        kernel = layer.C_b + _matrix(moments.values[1 : 1 + algebra.ring.shifts.variables, 0])
+        kernel = layer.C_b + _matrix(moments.values[1 : 1 + shifts.variables, 0])
         unresolved = max(unresolved, moments.unresolved)
-        layers.append(ExpansionLayer(len(layers) + 1, layer.n_in, kernel, cumulants))
-    return Expansion(network, inputs, tuple(layers), int(order), unresolved)
+        layers.append((kernel, cumulants))
+    return _Carried(layers, unresolved)
 
 
 def _matrix(entries: Array) -> Array:

@@ -19,13 +19,19 @@ import numpy as np
 import torch
 
 from repflow.activation import Activation
-from repflow.expectation.single import hermite_coefficients, rule
+from repflow.expectation.single import REACH, Rule, hermite_coefficients, rule
 from repflow.recursion.expansion_algebra import Array, Monomials
 
+#: Quadrature nodes a panel; the second number is for an estimate of rounding.
+POINTS = (12, 15)
 #: Numbers of Hermite coefficients tried for two inputs, until the series of <f_1^(a) f_2^(b)> have converged.
 TERMS = (160, 480, 1440)
 #: Share of a derivative that its series may leave out.
 UNRESOLVED = 1e-7
+
+
+# Half-range in u: a Hermite function of degree 60 has not fallen far where the Gaussian alone would end.
+_REACH = 18.0
 
 
 @dataclass(frozen=True)
@@ -44,30 +50,41 @@ class Moments:
     unresolved: float
 
 
-def one_input(activation: Activation, C_W: float, kernel: float, highest: int, degree: int) -> Moments:
+def one_input(
+    activation: Activation, C_W: float, kernel: float, highest: int, degree: int, points: int = POINTS[0]
+) -> Moments:
     """Moments 0 to ``highest`` of phi = C_W sigma(z)^2 about the kernel K, to ``degree`` in delta.
 
     The coefficient of delta^r is sqrt((2r)!) a_{2r} / (2^r r! K^r). At K = 0 the derivatives are left 0: there G does
-    not fluctuate.
+    not fluctuate. For a scale-invariant activation moment m is a multiple of g^m, and is expanded as such. ``points``
+    are the quadrature's nodes a panel.
     """
     values = np.zeros((highest + 1, degree + 1))
     values[0, 0] = 1.0
     if kernel <= 0.0:
-        s2 = float(activation(torch.zeros(1, dtype=torch.float64))[0]) ** 2
-        values[:, 0] = (C_W * s2) ** np.arange(highest + 1)
+        silent = float(activation(torch.zeros(1, dtype=torch.float64))[0]) ** 2
+        values[:, 0] = (C_W * silent) ** np.arange(highest + 1)
         return Moments(values, 0.0)
-    variance = torch.tensor([kernel], dtype=torch.float64)
-    quadrature = rule(activation, variance, terms=2 * degree + 1)
+    if activation.slopes is not None:
+        for m in range(1, highest + 1):
+            mean = 0.5 * sum(slope ** (2 * m) for slope in activation.slopes) * math.prod(range(1, 2 * m, 2))
+            for r in range(min(m, degree) + 1):
+                values[m, r] = C_W**m * mean * math.comb(m, r) * kernel ** (m - r)
+        return Moments(values, 0.0)
+    quadrature = _rule(activation, kernel, 2 * degree + 1, points)
     phi = C_W * activation(quadrature.z) ** 2
-    r = np.arange(degree + 1)
-    log_factor = [0.5 * math.lgamma(2 * i + 1) - math.lgamma(i + 1) - i * math.log(2.0 * kernel) for i in r]
+    log_factor = [
+        0.5 * math.lgamma(2 * r + 1) - math.lgamma(r + 1) - r * math.log(2.0 * kernel) for r in range(degree + 1)
+    ]
     for m in range(1, highest + 1):
         a = hermite_coefficients(quadrature, phi**m, 2 * degree + 1)[0, ::2].numpy()
         values[m] = np.exp(log_factor) * a
     return Moments(values, 0.0)
 
 
-def two_inputs(activation: Activation, C_W: float, kernel: Array, phi: Monomials, shifts: Monomials) -> Moments:
+def two_inputs(
+    activation: Activation, C_W: float, kernel: Array, phi: Monomials, shifts: Monomials, points: int = POINTS[0]
+) -> Moments:
     """Moments of phi = C_W (s_1^2, s_1 s_2, s_2^2) about the kernel, shape (2, 2), in the shifts of (11, 12, 22).
 
     Moments of degree m are given to degree 2 (phi.degree - m) in the shifts, and at least 0, which is what the
@@ -83,7 +100,7 @@ def two_inputs(activation: Activation, C_W: float, kernel: Array, phi: Monomials
     scale = math.sqrt(variances[0] * variances[1])
     rho = float(np.clip(kernel[0, 1] / scale, -1.0, 1.0)) if scale > 0 else 0.0
     for terms in TERMS:
-        found = _two_inputs(activation, C_W, variances, rho, phi, shifts, terms)
+        found = _two_inputs(activation, C_W, variances, rho, phi, shifts, (terms, points))
         if found.unresolved <= UNRESOLVED:
             return found
     raise ValueError(
@@ -94,11 +111,18 @@ def two_inputs(activation: Activation, C_W: float, kernel: Array, phi: Monomials
 
 
 def _two_inputs(
-    activation: Activation, C_W: float, variances: Array, rho: float, phi: Monomials, shifts: Monomials, terms: int
+    activation: Activation,
+    C_W: float,
+    variances: Array,
+    rho: float,
+    phi: Monomials,
+    shifts: Monomials,
+    resolution: tuple[int, int],
 ) -> Moments:
+    terms, points = resolution
     # A derivative to degree r in the shifts takes up to 2 r derivatives of each factor.
     reach = terms + 2 * shifts.degree
-    coefficients = [_powers(activation, float(variance), 2 * phi.degree, reach) for variance in variances]
+    coefficients = [_powers(activation, float(variance), 2 * phi.degree, reach, points) for variance in variances]
     log_factorial = np.array([math.lgamma(i + 1) for i in range(reach + 1)])
     m = np.arange(terms)
     powers = rho**m
@@ -144,14 +168,26 @@ def _two_inputs(
     return Moments(values, unresolved)
 
 
-def _powers(activation: Activation, variance: float, highest: int, terms: int) -> Array:
+def _powers(activation: Activation, variance: float, highest: int, terms: int, points: int) -> Array:
     """Hermite coefficients of sigma^p, p = 0..highest, shape (highest + 1, terms)."""
     out = np.zeros((highest + 1, terms))
     if variance <= 0.0:
         out[:, 0] = float(activation(torch.zeros(1, dtype=torch.float64))[0]) ** np.arange(highest + 1)
         return out
-    quadrature = rule(activation, torch.tensor([variance], dtype=torch.float64), terms=terms)
+    quadrature = _rule(activation, variance, terms, points)
     s = activation(quadrature.z)
     for p in range(highest + 1):
         out[p] = hermite_coefficients(quadrature, s**p, terms)[0].numpy()
     return out
+
+
+def _rule(activation: Activation, variance: float, terms: int, points: int) -> Rule:
+    """The expectation room's rule, carried on to a wider range."""
+    inner = rule(activation, torch.tensor([variance], dtype=torch.float64), terms=terms, points=points)
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    edges = np.linspace(REACH, _REACH, 25)
+    half, middle = 0.5 * np.diff(edges), 0.5 * (edges[1:] + edges[:-1])
+    u = (middle[:, None] + half[:, None] * nodes).ravel()
+    w = (half[:, None] * weights).ravel() * np.exp(-0.5 * u * u) / math.sqrt(2 * math.pi)
+    outer_u, outer_w = (torch.from_numpy(np.concatenate(parts))[None] for parts in ((-u, u), (w, w)))
+    return Rule(torch.cat([inner.u, outer_u], dim=1), torch.cat([inner.w, outer_w], dim=1), inner.sigma)

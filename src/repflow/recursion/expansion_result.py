@@ -29,12 +29,13 @@ class ExpansionLayer:
         Highest order of 1/n.
     """
 
-    def __init__(self, index: int, n_in: int, kernel: Array, cumulants: Array) -> None:
+    def __init__(self, index: int, n_in: int, kernel: Array, cumulants: Array, rounding: Array) -> None:
         self.index = index
         self.n_in = n_in
         self.order = cumulants.shape[1] - 1
         self._kernel = kernel
         self._cumulants = cumulants  # of G - K, over a!, by monomial and power of 1/n with the widths put in
+        self._rounding = rounding
         self._inputs = len(kernel)
         self._monomials = Monomials(self._inputs * (self._inputs + 1) // 2, self.order + 1)
 
@@ -48,23 +49,27 @@ class ExpansionLayer:
 
         The first m - 1 are zero; for m = 1 the first is K.
         """
-        _check_cumulant(m, self.order)
-        n = self._inputs
-        found = np.zeros((self.order + 1, *(n,) * (2 * m)))
-        for place in product(range(n), repeat=2 * m):
-            entries: tuple[Any, ...] = (slice(None), *place)
-            found[entries] = self._of_entries(place)
+        found = self._tensor(self._cumulants, m)
         if m == 1:
             found[0] = self._kernel
         return torch.from_numpy(found)
 
-    def _of_entries(self, place: tuple[int, ...]) -> Array:
-        exponents = [0] * self._monomials.variables
-        for a, b in zip(place[::2], place[1::2], strict=True):
-            exponents[0 if self._inputs == 1 else a + b] += 1  # (0, 0), (0, 1), (1, 1) are entries 0, 1, 2
-        number = self._monomials.index[tuple(exponents)]
-        values: Array = self._cumulants[number] * self._monomials.factorials[number]
-        return values
+    def rounding(self, m: int) -> Tensor:
+        """What another quadrature changes in :meth:`terms`: an estimate of their rounding error, same shape."""
+        return torch.from_numpy(self._tensor(self._rounding, m))
+
+    def _tensor(self, by_monomial: Array, m: int) -> Array:
+        _check_cumulant(m, self.order)
+        n = self._inputs
+        found = np.zeros((self.order + 1, *(n,) * (2 * m)))
+        for place in product(range(n), repeat=2 * m):
+            exponents = [0] * self._monomials.variables
+            for a, b in zip(place[::2], place[1::2], strict=True):
+                exponents[0 if n == 1 else a + b] += 1  # (0, 0), (0, 1), (1, 1) are entries 0, 1, 2
+            number = self._monomials.index[tuple(exponents)]
+            entries: tuple[Any, ...] = (slice(None), *place)
+            found[entries] = by_monomial[number] * self._monomials.factorials[number]
+        return found
 
     def coefficients(self, m: int) -> Tensor:
         """c_j with the m-th cumulant sum_j c_j/n_{l-1}^j; as ``terms``. For m = 1: K, G1, G2; m = 2: 0, V, V1; ..."""
@@ -236,8 +241,15 @@ class Expansion(Result):
             "x": self.x.numpy(),
             "kernel": np.stack([layer._kernel for layer in self]),
             "cumulants": np.stack([layer._cumulants for layer in self]),
+            "rounding": np.stack([layer._rounding for layer in self]),
         }
-        dims = {"x": ("input", "component"), "kernel": ("layer", "a", "b"), "cumulants": ("layer", "monomial", "power")}
+        series = ("layer", "monomial", "power")
+        dims = {
+            "x": ("input", "component"),
+            "kernel": ("layer", "a", "b"),
+            "cumulants": series,
+            "rounding": series,
+        }
         meta = {"network": self.network.to_dict(), "order": self.order, "unresolved": self.unresolved}
         return Payload(arrays, meta, dims)
 
@@ -246,7 +258,13 @@ class Expansion(Result):
         network = Network.from_dict(payload.meta["network"], activations)
         arrays: dict[str, Any] = {name: np.array(values) for name, values in payload.arrays.items()}
         layers = tuple(
-            ExpansionLayer(number + 1, layer.n_in, arrays["kernel"][number], arrays["cumulants"][number])
+            ExpansionLayer(
+                number + 1,
+                layer.n_in,
+                arrays["kernel"][number],
+                arrays["cumulants"][number],
+                arrays["rounding"][number],
+            )
             for number, layer in enumerate(network.layers)
         )
         return cls(

@@ -37,14 +37,21 @@ def order_sentence(orders: WhichOrder) -> str:
             parts.append(f"order {enough} is enough for {name}")
             continue
         last = orders.of(statistic, max(entry.order for entry in orders.errors))
-        parts.append(f"no order up to {last.order} is for {name} (order {last.order} errs by {_error(last.error)})")
+        parts.append(
+            f"no order up to {last.order} is enough for {name} (order {last.order} errs by {_error(last.error)})"
+        )
     return f"To {100 * orders.accuracy:.3g}%: {', '.join(parts)}."
 
 
 def order_rows(orders: WhichOrder | None) -> list[tuple[str, int, str, str]]:
-    """The table: statistic, order, error here, and the L/n up to which the order is enough."""
+    """The table: statistic, order, error here, and the L/n up to which the order is enough, ~ where it is rough."""
     return [
-        (_NAMES[entry.statistic], entry.order, _error(entry.error), number(entry.limit))
+        (
+            _NAMES[entry.statistic],
+            entry.order,
+            _error(entry.error),
+            ("" if entry.settled else "~") + number(entry.limit),
+        )
         for entry in (() if orders is None else orders.errors)
         if entry.statistic == "mean" or entry.order > 0  # order 0 has no variance
     ]
