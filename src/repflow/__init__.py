@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from repflow import theories
     from repflow.activation import Activation, activation_names, as_activation
     from repflow.build import mlp
-    from repflow.comparison import Comparison, compare
+    from repflow.comparison import Comparison, compare, which_order
     from repflow.criticality import Critical, Relevance, critical, relevance
     from repflow.empirical import EmpiricalNTK, empirical_ntk
     from repflow.ensemble import Ensemble, sample
+    from repflow.exact import gram_density
     from repflow.graph import Graph, GraphFlow, trace
     from repflow.network import Layer, LayerMaps, Network, NodeMaps
     from repflow.recursion import Flow, FlowLayer, KernelFluctuation, flow, kernel_fluctuation, vertex_at
@@ -58,6 +59,7 @@ __all__ = [
     "diagnose",
     "empirical_ntk",
     "flow",
+    "gram_density",
     "kernel_fluctuation",
     "load",
     "mlp",
@@ -69,16 +71,18 @@ __all__ = [
     "trace",
     "tune",
     "vertex_at",
+    "which_order",
 ]
 
 # Names are imported when first used: the command line answers --help without waiting for torch.
 _HOMES = {
     "activation": ("Activation", "activation_names", "as_activation"),
     "build": ("mlp",),
-    "comparison": ("Comparison", "compare"),
+    "comparison": ("Comparison", "compare", "which_order"),
     "criticality": ("Critical", "Relevance", "critical", "relevance"),
     "empirical": ("EmpiricalNTK", "empirical_ntk"),
     "ensemble": ("Ensemble", "sample"),
+    "exact": ("gram_density",),
     "graph": ("Graph", "GraphFlow", "trace"),
     "network": ("Layer", "LayerMaps", "Network", "NodeMaps"),
     "recursion": ("Flow", "FlowLayer", "KernelFluctuation", "flow", "kernel_fluctuation", "vertex_at"),

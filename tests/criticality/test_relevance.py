@@ -36,6 +36,27 @@ def test_laws(values, law, exponent, verdict):
     assert found.verdict == verdict
 
 
+def test_a_coupling_that_vanishes_in_the_first_layers_has_a_law():
+    depth = np.arange(1.0, 10.0)
+    found = running("g", np.where(depth > 2, depth**2, 0.0))
+    assert (found.law, found.verdict) == ("power", "relevant")
+    assert found.exponent == pytest.approx(2)
+    assert relevance(rf.flow(net("tanh", 9), X[:1]))["kernel_correction"].law != "none"
+
+
+def test_a_coupling_that_falls_below_rounding_is_irrelevant_and_rounding_alone_is_none():
+    depth = np.arange(1.0, 65.0)
+    found = running("g", np.where(depth < 25, np.exp(-depth), 0.0))
+    assert (found.law, found.verdict) == ("exponential", "irrelevant")
+    assert found.exponent == pytest.approx(-1)
+    for width, order in ((100, 1), (10**6, 1), (10**6, 2)):
+        exact = relevance(rf.flow(net("relu", 20, width), X[:1], order=order))
+        assert exact["kernel_correction"].verdict == "vanishes"
+        assert exact["vertex"].verdict == "relevant"
+    assert exact["kernel_correction2"].verdict == "vanishes"
+    assert exact["sextic"].verdict == "relevant"
+
+
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sin", "identity"])
 def test_at_criticality_the_vertex_grows_linearly(activation):
     found = relevance(rf.flow(net(activation, 128), X[:1]))

@@ -302,8 +302,7 @@ def _of_network(network: LayerMaps, x: Any, order: object, index: int) -> _AllSe
     kernel = flow(network, inputs, order=0)[index].kernel  # which raises where signals overflow
     found: _AllSeries = {"mean": [], "variance": []}
     for row in _most_fluctuating(network, inputs, kernel, index):
-        with np.errstate(all="ignore"):
-            single = expansion(network, row[None], int(order) + _BEYOND)
+        single = expansion(network, row[None], int(order) + _BEYOND)
         for statistic, series in _of_expansion(single, index, int(order)).items():
             found[statistic] += series
     return found

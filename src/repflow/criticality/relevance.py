@@ -26,6 +26,9 @@ Law = Literal["power", "exponential", "none"]
 LEAST_DEPTH = 8
 #: A power this close to 0 counts as 0; so does what changes by this much over the last octave.
 MARGINAL = 0.1
+#: Differences between inputs below this are rounding; so are tensors in units of K and Theta, or of the largest one of
+#: the same power of 1/n where that is more.
+_ROUNDING = 1e-12
 _COLUMNS = ("coupling", "at the output", "law", "exponent or rate", "change from the octave before", "verdict")
 
 # Powers of K and Theta, and of 1/n, that make each coupling dimensionless.
@@ -190,12 +193,18 @@ def relevance(flow: Flow) -> Relevance:
 
 
 def running(name: str, values: FloatArray) -> Running:
-    """Fit the running of one coupling, of size ``values`` in layers 1 to L."""
-    L = len(values)
-    places = [L, L // 2, L // 4]
-    sizes = [float(values[place - 1]) for place in places]
-    if not all(math.isfinite(size) and size > 0.0 for size in sizes):
+    """Fit the running of one coupling, of size ``values`` in layers 1 to L.
+
+    What has fallen to 0, below rounding, is fitted over the layers where it had not.
+    """
+    live = np.isfinite(values) & (values > 0.0)
+    last = int(np.flatnonzero(live)[-1]) + 1 if live.any() and np.isfinite(values).all() else 0
+    # Some couplings vanish in the first layers.
+    starts = [place for place in range(last // 4, last // 2) if live[place - 1]] if last >= LEAST_DEPTH else []
+    if not starts or not live[last // 2 - 1]:
         return Running(name, values, "none", 0.0, 0.0)
+    places = [last, last // 2, starts[0]]
+    sizes = [float(values[place - 1]) for place in places]
     later, earlier = math.log(sizes[0] / sizes[1]), math.log(sizes[1] / sizes[2])
     powers = [later / math.log(places[0] / places[1]), earlier / math.log(places[1] / places[2])]
     rates = [later / (places[0] - places[1]), earlier / (places[1] - places[2])]
@@ -214,8 +223,8 @@ def _couplings(layer: FlowLayer) -> dict[str, float]:
     """The dimensionless couplings of one layer: infinite where a unit vanishes."""
     K = layer.kernel.diagonal().cpu().numpy()
     inputs = np.arange(len(K))
-    found: dict[str, float] = {}
-    for name, (of_kernel, of_ntk, of_width) in _UNITS.items():
+    sizes: dict[str, FloatArray] = {}
+    for name, (of_kernel, of_ntk, _) in _UNITS.items():
         try:
             tensor = getattr(layer, name)
             theta = layer.ntk.diagonal().cpu().numpy() if of_ntk else np.ones_like(K)
@@ -223,10 +232,18 @@ def _couplings(layer: FlowLayer) -> dict[str, float]:
             continue
         diagonal = tensor.cpu().numpy()[(inputs,) * tensor.ndim]
         with np.errstate(divide="ignore", invalid="ignore"):
-            size = np.abs(diagonal) / (K**of_kernel * theta**of_ntk * float(layer.n_in) ** of_width)
-        found[name] = float(np.where(diagonal == 0.0, 0.0, size).max())
+            size = np.abs(diagonal) / (K**of_kernel * theta**of_ntk)
+        sizes[name] = np.where(diagonal == 0.0, 0.0, size)
+    found: dict[str, float] = {}
+    for name, size in sizes.items():
+        power = _UNITS[name][2]
+        largest = np.max([other for other_name, other in sizes.items() if _UNITS[other_name][2] == power], axis=0)
+        found[name] = float(np.where(size < _ROUNDING * np.maximum(largest, 1.0), 0.0, size).max()) / layer.n_in**power
     if len(K) > 1 and (K > 0).all():
-        found["norms"] = float(np.log(K.max() / K.min()))
         cosine = layer.kernel.cpu().numpy() / np.sqrt(np.outer(K, K))
-        found["directions"] = float((1.0 - cosine)[np.triu_indices(len(K), 1)].mean())
+        differences = {
+            "norms": float(np.log(K.max() / K.min())),
+            "directions": float((1.0 - cosine)[np.triu_indices(len(K), 1)].mean()),
+        }
+        found |= {name: value if value > _ROUNDING else 0.0 for name, value in differences.items()}
     return found

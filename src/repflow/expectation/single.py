@@ -92,6 +92,8 @@ def rule(kinks: Activation | Tensor, variance: Tensor, terms: int = 0, points: i
     Rule
     """
     sigma = variance.detach().double().clamp(min=0.0).sqrt()
+    if not bool(torch.isfinite(sigma).all()):  # panels without end otherwise
+        raise ValueError("variance must be finite: signals overflow; take a smaller C_W or fewer layers")
     widest = _PANEL_U if terms <= 64 else min(_PANEL_U, 4.0 / math.sqrt(terms))
     half = _uniform_edges(float(sigma.max()) if sigma.numel() else 0.0, widest)
     edges = torch.as_tensor(np.concatenate([-half[:0:-1], half]))

@@ -63,7 +63,8 @@ def expansion(network: LayerMaps, x: Any, order: int) -> Expansion:
         )
     if order > HIGHEST[count]:
         raise ValueError(f"order must be at most {HIGHEST[count]} for {count} input{'s' * (count - 1)}, got {order}")
-    found, check = (_carry(network, inputs.numpy(), int(order), points) for points in POINTS)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused
+        found, check = (_carry(network, inputs.numpy(), int(order), points) for points in POINTS)
     layers = tuple(
         ExpansionLayer(number, layer.n_in, kernel, cumulants, np.abs(cumulants - other))
         for number, (layer, (kernel, cumulants), (_, other)) in enumerate(
@@ -97,6 +98,11 @@ def _carry(network: LayerMaps, x: Array, order: int, points: int) -> _Carried:
             moments = two_inputs(before.activation, layer.C_W, kernel, sources, shifts, points)
         cumulants = next_cumulants(algebra, cumulants, moments.values, before.n_out)
         kernel = layer.C_b + _matrix(moments.values[1 : 1 + shifts.variables, 0])
+        if not (np.isfinite(kernel).all() and np.isfinite(cumulants).all()):
+            raise ValueError(
+                f"the expansion of layer {len(layers) + 1} is not finite: signals overflow; take a smaller C_W or fewer "
+                f"layers, or check that {before.activation.name!r} is finite where they reach"
+            )
         unresolved = max(unresolved, moments.unresolved)
         layers.append((kernel, cumulants))
     return _Carried(layers, unresolved)

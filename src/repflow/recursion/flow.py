@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, overload
 
 import torch
@@ -12,6 +13,7 @@ from repflow.activation import Activation
 from repflow.blocks import progress_bar
 from repflow.expectation.single import quadrature_error
 from repflow.network import LayerMaps, NodeMaps
+from repflow.recursion.expansion import HIGHEST, expansion
 from repflow.recursion.inputs import as_inputs, check_network
 from repflow.recursion.layer import FlowLayer
 from repflow.recursion.memory import require
@@ -81,7 +83,8 @@ def flow(
     order
         0 for the infinite-width kernel, 1 for the first order in 1/n: ``vertex`` and ``kernel_correction``, of N^4 and
         N^2 entries a layer; 2 also for ``sextic``, ``vertex_correction`` and ``kernel_correction2``, of N^6, N^4 and
-        N^2 entries. Not given: 1 for a chain of layers, 0 for a graph. With P = N (N + 1)/2, order 2 takes about
+        N^2 entries; for one input any order up to 16, for two up to 6: ``flow[l].expansion``, ``flow[l].cumulant(m)`` and
+        the orders of ``mean_kernel`` and its like. Not given: 1 for a chain of layers, 0 for a graph. With P = N (N + 1)/2, order 2 takes about
         8 P^3 (8 + L/6) bytes, and its time grows as the number of ways to choose six of N inputs: seconds for ten
         layers up to N = 4, about a second more for each six in each layer above.
     tangent
@@ -107,7 +110,7 @@ def flow(
     Raises
     ------
     TypeError, ValueError
-        ``network``, ``x`` or ``order`` is not of the form above, or order 1, 2 or the tangent kernel is asked of a
+        ``network``, ``x`` or ``order`` is not of the form above, or order 1, 2, ... or the tangent kernel is asked of a
         graph that is no chain (the message names the step), ``differentials`` are asked of an activation with a
         kink, or order 2 or the tangent kernel at order 1 of one that jumps.
     MemoryError
@@ -118,7 +121,7 @@ def flow(
     One layer maps K' = C_b + C_W <s s>_K; V and G1 follow from the covariance of a single neuron and the derivatives
     of that map, see :mod:`repflow.recursion.forward`; the tangent kernel in :mod:`repflow.recursion.tangent` and
     :mod:`repflow.recursion.differentials`. Source: PDLT chapters 4, 8 and 11, rewritten without the kernel's inverse.
-    Order 2 is in :mod:`repflow.recursion.second_order`.
+    Order 2 is in :mod:`repflow.recursion.second_order`, what lies beyond in :mod:`repflow.recursion.expansion`.
     """
     if isinstance(network, NodeMaps):
         if order is _ORDER:
@@ -133,7 +136,8 @@ def flow(
     _check_order(order)
     inputs = as_inputs(x, network.widths[0], device)
     activations = [layer.activation for layer in network.layers[:-1] if layer.activation is not None]
-    wanted = Wanted(int(order), tangent, _differentials(differentials, int(order), tangent, activations))
+    _check_inputs_of_order(order, len(inputs))
+    wanted = Wanted(min(int(order), 2), tangent, _differentials(differentials, int(order), tangent, activations))
     _check_jumps(wanted, activations)
     _require_memory(wanted, len(inputs), network.depth)
     layers = network.layers
@@ -156,7 +160,10 @@ def flow(
             f"(limit {ERROR_LIMIT:.0e}): it varies too quickly, or jumps, for the quadrature",
             stacklevel=2,
         )
-    return Flow(network, inputs, tuple(found), wanted.order, error)
+    if order > 2:
+        series = expansion(network, inputs.cpu(), int(order))
+        found = [replace(layer, _expansion=terms) for layer, terms in zip(found, series, strict=True)]
+    return Flow(network, inputs, tuple(found), int(order), error)
 
 
 def _differentials(asked: bool | None, order: int, tangent: bool, activations: Sequence[Activation]) -> bool:
@@ -176,11 +183,20 @@ def _differentials(asked: bool | None, order: int, tangent: bool, activations: S
     return asked
 
 
-def _check_order(order: object) -> None:
+def _check_order(order: Any) -> None:
     """Raise ValueError unless the order is known."""
-    if isinstance(order, bool) or order not in (0, 1, 2):
-        higher = "; for one or two inputs repflow.recursion.expansion.expansion(network, x, order) goes on"
-        raise ValueError(f"order must be 0, 1 or 2, got {order!r}" + (higher if order in range(3, 17) else ""))
+    if isinstance(order, bool) or order not in range(max(HIGHEST.values()) + 1):
+        raise ValueError(
+            f"order must be 0, 1 or 2, for one input up to {HIGHEST[1]} and for two up to {HIGHEST[2]}, got {order!r}"
+        )
+
+
+def _check_inputs_of_order(order: int, count: int) -> None:
+    """Raise ValueError unless so many inputs have that order."""
+    highest = HIGHEST.get(count, 2)
+    if order > highest:
+        more = "" if count in HIGHEST else f"; one input has orders up to {HIGHEST[1]}, two up to {HIGHEST[2]}"
+        raise ValueError(f"order must be at most {highest} for {count} input{'s' * (count != 1)}, got {order}{more}")
 
 
 def _check_jumps(wanted: Wanted, activations: Sequence[Activation]) -> None:

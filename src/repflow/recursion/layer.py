@@ -11,6 +11,7 @@ from torch import Tensor
 
 from repflow.distribution import GramCumulants, NeuralDistribution
 from repflow.recursion.differentials import Differentials
+from repflow.recursion.expansion_result import ExpansionLayer
 from repflow.recursion.pairs import Pairs, unpack
 from repflow.recursion.second_order import SecondOrder
 from repflow.recursion.tangent import Tangent
@@ -29,6 +30,7 @@ _DIFFERENTIALS = (
 )
 _CALLS = {"vertex": _FIRST_ORDER, "kernel_correction": _FIRST_ORDER, "ntk": _TANGENT, "ntk_correction": _TANGENT_FIRST}
 _CALLS |= dict.fromkeys(("sextic", "vertex_correction", "kernel_correction2"), _SECOND_ORDER)
+_CALLS["expansion"] = "flow(network, x, order=3) or higher, for one or two inputs"
 _CALLS |= dict.fromkeys(FLUCTUATION_NAMES, _TANGENT_FIRST) | dict.fromkeys(DIFFERENTIAL_NAMES, _DIFFERENTIALS)
 
 
@@ -65,6 +67,7 @@ class FlowLayer:
     _tangent: Tangent | None = field(default=None)
     _differentials: Differentials | None = field(default=None)
     _second: SecondOrder | None = field(default=None)
+    _expansion: ExpansionLayer | None = field(default=None)
 
     def _missing(self, name: str) -> AttributeError:
         return AttributeError(f"{name} was not computed; call {_CALLS[name]}")
@@ -115,6 +118,16 @@ class FlowLayer:
     def kernel_correction2(self) -> Float64[Tensor, "N N"]:
         """G2: E[z_a z_b] = K + G1/n_{l-1} + G2/n_{l-1}^2 + O(1/n^3), shape (N, N)."""
         return self._pairs.expand(self._of_second("kernel_correction2").correction)
+
+    @property
+    def expansion(self) -> ExpansionLayer:
+        """All joint cumulants of G_ab, order by order: their terms, other sums of them, best orders.
+
+        From order 3 on, which one or two inputs have; on the CPU.
+        """
+        if self._expansion is None:
+            raise self._missing("expansion")
+        return self._expansion
 
     @property
     def ntk(self) -> Float64[Tensor, "N N"]:
@@ -192,47 +205,83 @@ class FlowLayer:
     @property
     def order(self) -> int:
         """The highest order computed."""
+        if self._expansion is not None:
+            return self._expansion.order
         if self._second is not None:
             return 2
         return 0 if self._vertex is None else 1
 
-    def _order(self, order: int | None, most: int = 2) -> int:
+    def _order(self, order: int | None, most: int | None = None) -> int:
+        most = max(self.order, 2) if most is None else most
         if order is None:
             return min(self.order, most)
         if isinstance(order, bool) or order not in range(most + 1):
-            allowed = "0, 1 or 2" if most == 2 else "0 or 1 for the tangent kernel"
+            allowed = "0 or 1 for the tangent kernel" if most == 1 else "0, 1 or 2" if most == 2 else f"0 to {most}"
             raise ValueError(f"order must be {allowed}, got {order!r}")
         if order > self.order:
             raise self._missing("vertex" if order == 1 else "sextic")
         return order
 
+    def cumulant(self, m: int, order: int | None = None) -> Float64[Tensor, "..."]:
+        """The m-th joint cumulant of G_ab, G_cd, ... between networks, widths put in; shape (N, N) * m.
+
+        Parameters
+        ----------
+        m
+            1 for the mean, 2 for the covariance, ...: up to 3, and from order 3 on up to the highest order + 1. It is of
+            order 1/n^(m-1).
+        order
+            Order of 1/n at which it is cut; None for the highest computed.
+
+        Raises
+        ------
+        ValueError
+            ``m`` or ``order`` is out of its range.
+        """
+        most = max(self.order, 2) + 1
+        if isinstance(m, bool) or m not in range(1, most + 1):
+            raise ValueError(f"m must be a whole number from 1 to {most}, got {m!r}")
+        if m <= 3:
+            return (self.mean_kernel, self.kernel_covariance, self.kernel_third_cumulant)[m - 1](order)
+        return self._beyond(m, self._order(order))
+
+    def _beyond(self, m: int, order: int) -> Tensor:
+        return self.expansion.cumulant(m, order).to(self.kernel.device)
+
     def mean_kernel(self, order: int | None = None) -> Float64[Tensor, "N N"]:
-        """E[G^(l)] = E[z_a z_b] with the widths put in: K + G1/n_{l-1} + G2/n_{l-1}^2, cut at the order; (N, N).
+        """E[G^(l)] = E[z_a z_b] with the widths put in: K + G1/n_{l-1} + G2/n_{l-1}^2 + ..., cut at the order; (N, N).
 
         Parameters
         ----------
         order
-            0, 1 or 2; None for the highest computed.
+            0, 1, 2, ...; None for the highest computed.
         """
         order = self._order(order)
+        if order > 2:
+            return self._beyond(1, order)
         found = self.kernel
         if order >= 1:
             found = found + self.kernel_correction / self.n_in
         return found + self.kernel_correction2 / self.n_in**2 if order == 2 else found
 
     def kernel_covariance(self, order: int | None = None) -> Float64[Tensor, "N N N N"]:
-        """Cov(G_ab, G_cd) between networks: 0, V/n_{l-1}, or V/n_{l-1} + V1/n_{l-1}^2; shape (N, N, N, N)."""
+        """Cov(G_ab, G_cd) between networks: 0, V/n_{l-1}, V/n_{l-1} + V1/n_{l-1}^2, ...; shape (N, N, N, N)."""
         order, n = self._order(order), len(self.kernel)
+        if order > 2:
+            return self._beyond(2, order)
         if order == 0:
             return self.kernel.new_zeros(n, n, n, n)
         found = self.vertex / self.n_in
         return found + self.vertex_correction / self.n_in**2 if order == 2 else found
 
     def kernel_third_cumulant(self, order: int | None = None) -> Float64[Tensor, "N N N N N N"]:
-        """Third joint cumulant of G_ab, G_cd, G_ef between networks: 0 at orders 0 and 1, X/n_{l-1}^2 at order 2; N^6
-        entries.
+        """Third joint cumulant of G_ab, G_cd, G_ef between networks: 0 at orders 0 and 1, X/n_{l-1}^2 at order 2, ...;
+        N^6 entries.
         """
-        if self._order(order) < 2:
+        order = self._order(order)
+        if order > 2:
+            return self._beyond(3, order)
+        if order < 2:
             return self.kernel.new_zeros((len(self.kernel),) * 6)
         return self.sextic / self.n_in**2
 
@@ -244,7 +293,10 @@ class FlowLayer:
         """Third cumulant of G_aa for each input, the diagonal of :meth:`kernel_third_cumulant` without its N^6 entries;
         shape (N,).
         """
-        if self._order(order) < 2:
+        order = self._order(order)
+        if order > 2:
+            return torch.einsum("aaaaaa->a", self._beyond(3, order)).clone()
+        if order < 2:
             return torch.zeros_like(self.kernel.diagonal())
         own = self._pairs.index.diagonal()
         entries = unpack(self._of_second("sextic").sextic, self._pairs.count)
@@ -279,7 +331,7 @@ class FlowLayer:
             ``mean_kernel``, ``kernel_covariance``, ``kernel_third_cumulant``, ``mean_ntk``, or one of A, B, D, F, P, Q,
             R, S, T, U: the tensor over n_{l-1} at order 1, zero at order 0.
         order
-            0, 1 or 2, for the tangent kernel 0 or 1; None for the highest computed.
+            0, 1, 2, ..., for the tangent kernel 0 or 1; None for the highest computed.
 
         Returns
         -------
@@ -305,9 +357,9 @@ class FlowLayer:
         """E[z^4]/E[z^2]^2 - 3 = 3 Var G_aa/(E G_aa)^2 of a preactivation, one for each input, expanded in 1/n.
 
         0, then 3 V_aaaa/(n_{l-1} K_aa^2), then with 3 (V1_aaaa - 2 V_aaaa G1_aa/K_aa)/(n_{l-1} K_aa)^2; shape (N,). It
-        is 0 where K_aa is 0.
+        is 0 where K_aa is 0. Order 2 is its highest.
         """
-        order = self._order(order)
+        order = self._order(order, most=2)
         variance = self.kernel.diagonal()
         if order == 0:
             return torch.zeros_like(variance)
@@ -334,7 +386,7 @@ class FlowLayer:
         return float(torch.where(variance > 0, spread / variance.clamp(min=1e-300) ** 2, 0.0).max())
 
     def distribution(self, neurons: int = 1) -> NeuralDistribution:
-        """The distribution over networks of some of this layer's neurons on all inputs, to the order computed.
+        """The distribution over networks of some of this layer's neurons on all inputs, to the order computed, 2 at most.
 
         Parameters
         ----------

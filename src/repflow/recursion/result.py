@@ -13,6 +13,7 @@ from torch import Tensor
 from repflow.activation import ActivationLike
 from repflow.network import LayerMaps, Network
 from repflow.recursion.differentials import Differentials
+from repflow.recursion.expansion_result import ExpansionLayer
 from repflow.recursion.layer import DIFFERENTIAL_NAMES, FLUCTUATION_NAMES, FlowLayer, span
 from repflow.recursion.second_order import SecondOrder
 from repflow.recursion.tangent import Tangent
@@ -20,9 +21,12 @@ from repflow.results import Payload, Result, result_schema
 
 PartsT = TypeVar("PartsT", Tangent, Differentials, SecondOrder)
 _PARTS = ((Tangent, "tangent"), (Differentials, "differentials"), (SecondOrder, "second"))
+_SERIES = ("kernel", "cumulants", "rounding")
+#: Cumulants of an expansion that an xarray.Dataset holds.
+_MOST_CUMULANTS = 4
 
 
-@result_schema("flow", version=2, oldest=1)
+@result_schema("flow", version=3, oldest=1)
 class Flow(Result):
     """The representation group flow of a network on N inputs: ``flow[l]`` for l = 1..L, ``flow[-1]`` the output.
 
@@ -70,7 +74,8 @@ class Flow(Result):
 
     def __repr__(self) -> str:
         what = ["kernel"] + (["vertex", "kernel_correction"] if self.order else [])
-        what += ["sextic", "vertex_correction", "kernel_correction2"] if self.order == 2 else []
+        what += ["sextic", "vertex_correction", "kernel_correction2"] if self.order >= 2 else []
+        what += ["expansion"] if self.order > 2 else []
         what += ["ntk"] if self.tangent else []
         if self[1]._tangent is not None:
             what += ["ntk_correction", *FLUCTUATION_NAMES]
@@ -95,7 +100,11 @@ class Flow(Result):
         )
 
     def to_xarray(self) -> Any:
-        """An ``xarray.Dataset`` with dimensions layer, a, b; also c, d for the vertex, and e, f for the sextic one."""
+        """An ``xarray.Dataset`` with dimensions layer, a, b; also c, d for the vertex, and e, f for the sextic one.
+
+        From order 3 on also the terms of the first four cumulants with the widths put in, ``cumulant1_terms`` to
+        ``cumulant4_terms``, along a dimension power: that of 1/n.
+        """
         import xarray as xr
 
         layers = [layer.index for layer in self]
@@ -105,11 +114,14 @@ class Flow(Result):
         if self.order:
             data["vertex"] = (("layer", "a", "b", "c", "d"), _stack(layer.vertex for layer in self))
             data["kernel_correction"] = (("layer", "a", "b"), _stack(layer.kernel_correction for layer in self))
-        if self.order == 2:
+        if self.order >= 2:
             six = ("layer", *"abcdef")
             data["sextic"] = (six, _stack(layer.sextic for layer in self))
             data["vertex_correction"] = (six[:5], _stack(layer.vertex_correction for layer in self))
             data["kernel_correction2"] = (six[:3], _stack(layer.kernel_correction2 for layer in self))
+        for m in range(1, min(self.order + 1, _MOST_CUMULANTS) + 1 if self.order > 2 else 1):
+            dims = ("layer", "power", *"abcdefgh"[: 2 * m])
+            data[f"cumulant{m}_terms"] = (dims, _stack(layer.expansion.terms(m) for layer in self))
         if self.tangent:
             data["ntk"] = (("layer", "a", "b"), _stack(layer.ntk for layer in self))
         if self[1]._tangent is not None:
@@ -135,6 +147,9 @@ class Flow(Result):
             parts = [getattr(layer, f"_{prefix}") for layer in self]
             if parts[0] is not None:
                 arrays |= {f"{prefix}/{f.name}": _stack(getattr(p, f.name) for p in parts) for f in fields(kind)}
+        if self.order > 2:
+            for name in _SERIES:
+                arrays[f"expansion/{name}"] = np.stack([getattr(layer.expansion, f"_{name}") for layer in self])
         return Payload(arrays, {"network": self.network.to_dict(), "order": self.order, "error": self.error})
 
     @classmethod
@@ -151,6 +166,11 @@ class Flow(Result):
                 return None
             return kind(**{name: arrays[key][number] for name, key in keys.items()})
 
+        def series(number: int, n_in: int) -> ExpansionLayer | None:
+            if "expansion/kernel" not in arrays:
+                return None
+            return ExpansionLayer(number + 1, n_in, *(arrays[f"expansion/{name}"][number].numpy() for name in _SERIES))
+
         layers = tuple(
             FlowLayer(
                 number + 1,
@@ -163,6 +183,7 @@ class Flow(Result):
                 parts(Tangent, "tangent", number),
                 parts(Differentials, "differentials", number),
                 parts(SecondOrder, "second", number),
+                series(number, layer.n_in),
             )
             for number, layer in enumerate(network.layers)
         )
