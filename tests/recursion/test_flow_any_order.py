@@ -1,5 +1,7 @@
 """``flow(order=k)`` for one and two inputs: the same answers as the expansion, reached from a flow."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -42,7 +44,7 @@ def test_terms_beyond_order_2_change_the_answer(two):
     last = two[-1]
     for m in (1, 2, 3):
         orders = [last.cumulant(m, k) for k in range(m - 1, 5)]
-        for before, after in zip(orders, orders[1:], strict=False):
+        for before, after in itertools.pairwise(orders):
             assert float((after - before).abs().max()) > 1e-9
 
 

@@ -100,8 +100,8 @@ def _carry(network: LayerMaps, x: Array, order: int, points: int) -> _Carried:
         kernel = layer.C_b + _matrix(moments.values[1 : 1 + shifts.variables, 0])
         if not (np.isfinite(kernel).all() and np.isfinite(cumulants).all()):
             raise ValueError(
-                f"the expansion of layer {len(layers) + 1} is not finite: signals overflow; take a smaller C_W or fewer "
-                f"layers, or check that {before.activation.name!r} is finite where they reach"
+                f"the expansion of layer {len(layers) + 1} is not finite: signals overflow; take a smaller C_W or "
+                f"fewer layers, or check that {before.activation.name!r} is finite where they reach"
             )
         unresolved = max(unresolved, moments.unresolved)
         layers.append((kernel, cumulants))

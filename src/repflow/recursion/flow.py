@@ -83,10 +83,10 @@ def flow(
     order
         0 for the infinite-width kernel, 1 for the first order in 1/n: ``vertex`` and ``kernel_correction``, of N^4 and
         N^2 entries a layer; 2 also for ``sextic``, ``vertex_correction`` and ``kernel_correction2``, of N^6, N^4 and
-        N^2 entries; for one input any order up to 16, for two up to 6: ``flow[l].expansion``, ``flow[l].cumulant(m)`` and
-        the orders of ``mean_kernel`` and its like. Not given: 1 for a chain of layers, 0 for a graph. With P = N (N + 1)/2, order 2 takes about
-        8 P^3 (8 + L/6) bytes, and its time grows as the number of ways to choose six of N inputs: seconds for ten
-        layers up to N = 4, about a second more for each six in each layer above.
+        N^2 entries; for one input any order up to 16, for two up to 6: ``flow[l].expansion``, ``flow[l].cumulant(m)``
+        and the orders of ``mean_kernel`` and its like. Not given: 1 for a chain of layers, 0 for a graph. With
+        P = N (N + 1)/2, order 2 takes about 8 P^3 (8 + L/6) bytes, and its time grows as the number of ways to choose
+        six of N inputs: seconds for ten layers up to N = 4, about a second more for each six in each layer above.
     tangent
         Also the neural tangent kernel ``ntk``; from order 1 on its mean's correction ``ntk_correction``, its
         fluctuations ``A``, ``B`` and covariance with the preactivations ``D``, ``F``, each of N^4 entries a layer, all

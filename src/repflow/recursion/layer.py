@@ -222,14 +222,14 @@ class FlowLayer:
             raise self._missing("vertex" if order == 1 else "sextic")
         return order
 
-    def cumulant(self, m: int, order: int | None = None) -> Float64[Tensor, "..."]:
+    def cumulant(self, m: int, order: int | None = None) -> Float64[Tensor, ...]:
         """The m-th joint cumulant of G_ab, G_cd, ... between networks, widths put in; shape (N, N) * m.
 
         Parameters
         ----------
         m
-            1 for the mean, 2 for the covariance, ...: up to 3, and from order 3 on up to the highest order + 1. It is of
-            order 1/n^(m-1).
+            1 for the mean, 2 for the covariance, ...: up to 3, and from order 3 on up to the highest order + 1. It is
+            of order 1/n^(m-1).
         order
             Order of 1/n at which it is cut; None for the highest computed.
 
@@ -386,7 +386,7 @@ class FlowLayer:
         return float(torch.where(variance > 0, spread / variance.clamp(min=1e-300) ** 2, 0.0).max())
 
     def distribution(self, neurons: int = 1) -> NeuralDistribution:
-        """The distribution over networks of some of this layer's neurons on all inputs, to the order computed, 2 at most.
+        """The distribution over networks of some of this layer's neurons on all inputs, to the order computed or 2.
 
         Parameters
         ----------
