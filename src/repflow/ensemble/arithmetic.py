@@ -41,7 +41,7 @@ def product(a: Array, b: Array, device: torch.device | None = None) -> Array:
         Shape (B, M, R).
     """
     if device is not None:
-        left, right = torch.from_numpy(a).to(device), torch.from_numpy(b).to(device)
+        left, right = torch.tensor(a, device=device), torch.tensor(b, device=device)  # copies: arrays may be read-only
         return np.asarray(torch.bmm(left, right.transpose(1, 2)).cpu().numpy())
     count, rows, inner = a.shape
     columns = b.shape[1]
