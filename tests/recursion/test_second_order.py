@@ -270,15 +270,16 @@ def test_saving_and_loading_keeps_every_bit(network, inputs, tmp_path, suffix):
     np.testing.assert_array_equal(data["kernel_correction2"].sel(layer=2).values, found[2].kernel_correction2.numpy())
 
 
-def test_files_of_the_first_version_are_read(network, inputs):
-    """Version 2 added the second order; all else is as it was."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_files_of_earlier_versions_are_read(network, inputs, version):
+    """Version 2 added the second order, version 3 any order for one or two inputs; all else is as it was."""
     found = flow(network((7, 6, 4)), inputs[:2])
     text = found.to_json()
-    assert '"version": 2' in text
-    again = type(found).from_json(text.replace('"version": 2', '"version": 1'))
+    assert '"version": 3' in text
+    again = type(found).from_json(text.replace('"version": 3', f'"version": {version}'))
     assert torch.equal(again[-1].vertex, found[-1].vertex)
     with pytest.raises(ValueError, match="newer"):
-        type(found).from_json(text.replace('"version": 2', '"version": 3'))
+        type(found).from_json(text.replace('"version": 3', '"version": 4'))
 
 
 def test_sampling_takes_over_where_nodes_would_be_too_many_and_says_how_good_it_is(network, inputs, monkeypatch):
