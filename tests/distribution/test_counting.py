@@ -120,6 +120,28 @@ def test_flow_and_action_hold_as_many_numbers(N):
     assert tuple(distinct_entries(t) for t in (couplings.quadratic, couplings.quartic, couplings.sextic)) == count
 
 
+@pytest.mark.parametrize("N", [1, 2, 3])
+def test_third_cumulant_of_real_networks_has_the_six_point_count(N):
+    """Central third moments of the Gram matrices of 200 networks, tanh, two hidden layers of 6: all N^6 of them."""
+    rng = np.random.default_rng(N)
+    x = rng.normal(size=(N, 5))
+    first = np.tanh(np.einsum("rij,aj->rai", rng.normal(size=(200, 6, 5)), x))
+    second = np.tanh(np.einsum("rij,raj->rai", rng.normal(size=(200, 6, 6)), first))
+    gram = np.einsum("rai,rbi->rab", second, second) / 6
+    gram -= gram.mean(axis=0)
+    cumulant = np.einsum("rab,rcd,ref->abcdef", gram, gram, gram) / 200
+    assert cumulant.size == N**6
+    assert distinct_entries(cumulant) == couplings_count(N, 2).by_order[2]
+
+
+def test_what_one_output_sees_of_the_vertex():
+    """The connected four-point function of one output is V summed over its three pairings."""
+    x = np.random.default_rng(0).normal(size=(4, 7))
+    vertex = rf.flow(rf.mlp([7, 20, 30, 1], activation="tanh", C_W=1.3, C_b=0.2), x, order=1)[-1].vertex.numpy()
+    four_point = vertex + vertex.transpose(0, 2, 1, 3) + vertex.transpose(0, 3, 2, 1)
+    assert distinct_entries(four_point) == couplings_count(4, 1, neurons=1).by_order[1] == 35
+
+
 def test_repeated_inputs_have_fewer():
     x = np.random.default_rng(0).normal(size=(2, 7))[[0, 1, 1]]
     vertex = rf.flow(rf.mlp([7, 20, 30, 3], activation="tanh", C_W=1.3, C_b=0.2), x, order=1)[-1].vertex

@@ -65,8 +65,11 @@ def test_a_quantity_not_computed_names_the_call(network, inputs):
         assert not hasattr(last, name)
     with pytest.raises(AttributeError, match="order=1"):
         last.mean_kernel(order=1)
-    with pytest.raises(ValueError, match="order must be"):
+    with pytest.raises(AttributeError, match=r"order 5 was not computed; call flow\(network, x, order=5\)"):
         last.mean_kernel(order=5)
+    for order in (-1, 1.5, True):
+        with pytest.raises(ValueError, match="order must be a whole number of 0 or more"):
+            last.mean_kernel(order=order)
 
 
 @pytest.mark.parametrize(

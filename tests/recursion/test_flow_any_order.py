@@ -86,6 +86,27 @@ def test_compared_with_networks_and_judged(network, two):
     assert which_order(two).of("variance", 3).error < which_order(two).of("variance", 1).error
 
 
+def test_a_wide_network_is_judged_by_the_terms_themselves():
+    """Differences of sums would lose terms of 1e-16."""
+    network = rf.mlp([4, *[20_000] * 5, 1], activation="tanh")
+    found, expected = which_order(rf.flow(network, X[:1], order=4)), which_order(expansion(network, X[:1], 4))
+    for entry in expected.errors:
+        assert found.of(entry.statistic, entry.order).limit == pytest.approx(entry.limit, rel=1e-6)
+
+
+@pytest.mark.parametrize(("activation", "hidden", "width"), [("tanh", 20, 8), ("gelu", 10, 16), ("relu", 60, 8)])
+def test_a_series_that_has_not_settled_is_said_to(activation, hidden, width):
+    network = rf.mlp([4, *[width] * hidden, 1], activation=activation, init="critical", x=X[:1])
+    with pytest.warns(UserWarning, match=r"has not settled at order 16: its last term is .*% of the sum"):
+        rf.flow(network, X[:1], order=16)
+
+
+def test_a_series_that_has_settled_or_ends_is_not(recwarn):
+    for activation, order in (("tanh", 4), ("relu", 5), ("linear", 5)):
+        rf.flow(rf.mlp([4, *[64] * 4, 1], activation=activation), X[:1], order=order)
+    assert not recwarn.list
+
+
 def test_tangent_kernel_beside_it(network):
     found = rf.flow(network, X[:1], order=3, tangent=True)[-1]
     first = rf.flow(network, X[:1], order=1, tangent=True)[-1]
@@ -110,8 +131,10 @@ def test_orders_that_are_not_there(network, rows, order, message):
 def test_layers_say_what_to_call(network, two):
     with pytest.raises(AttributeError, match=r"expansion was not computed; call flow\(network, x, order=3\)"):
         rf.flow(network, X[:2], order=2)[1].expansion  # noqa: B018
-    with pytest.raises(ValueError, match="order must be 0 to 4, got 5"):
+    with pytest.raises(AttributeError, match=r"order 5 was not computed; call flow\(network, x, order=5\), which one"):
         two[1].mean_kernel(5)
+    with pytest.raises(AttributeError, match=r"order 2 was not computed; call flow\(network, x, order=2\)$"):
+        rf.flow(network, X, order=1)[1].mean_kernel(2)
     with pytest.raises(ValueError, match="m must be a whole number from 1 to 5, got 6"):
         two[1].cumulant(6)
     with pytest.raises(ValueError, match="m must be a whole number from 1 to 3, got 4"):

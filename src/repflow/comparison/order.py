@@ -25,7 +25,7 @@ from torch import Tensor
 from repflow.network import LayerMaps
 from repflow.recursion import Flow, flow, vertex_at
 from repflow.recursion.expansion import expansion
-from repflow.recursion.expansion_result import Expansion
+from repflow.recursion.expansion_result import Expansion, ExpansionLayer
 from repflow.recursion.inputs import as_inputs
 
 FloatArray = NDArray[np.float64]
@@ -157,7 +157,7 @@ def which_order(
     ----------
     source
         A network, with ``x``: its series is computed two orders beyond the highest one judged, input by input. Or a
-        flow of order 1 or 2, or an expansion, as it is: what lies beyond their last term is guessed, and said to be.
+        flow of order 1 or more, or an expansion, as it is: what lies beyond their last term is guessed, and said to be.
     x
         Inputs of the network, shape (N, n_0); of more than 8 those with the largest r_l are judged.
     order
@@ -192,7 +192,7 @@ def which_order(
             raise ValueError("x must not be given with a flow or an expansion, which have their inputs")
         if source.order == 0:
             raise ValueError(
-                "source must be a flow of order 1 or 2, got order 0, which says nothing of what it leaves out"
+                "source must be a flow of order 1 or more, got order 0, which says nothing of what it leaves out"
             )
         network, index = source.network, source[layer].index
         series = _of_flow(source, index) if isinstance(source, Flow) else _of_expansion(source, index, source.order)
@@ -319,10 +319,13 @@ def _most_fluctuating(network: LayerMaps, inputs: Tensor, kernel: Tensor, index:
 
 
 def _of_expansion(source: Expansion, index: int, highest: int) -> _AllSeries:
-    layer = source[index]
+    return _of_terms(source[index], highest)
+
+
+def _of_terms(layer: ExpansionLayer, highest: int) -> _AllSeries:
     mean, covariance = layer.terms(1), layer.terms(2)
     found: _AllSeries = {"mean": [], "variance": []}
-    for a in range(len(source.x)):
+    for a in range(len(layer.kernel)):
         terms, spread = mean[:, a, a].numpy(), covariance[:, a, a, a, a].numpy()
         fluctuation = _relative(spread[1], terms[0])
         found["mean"].append(_Series("mean", terms, highest, fluctuation))
@@ -332,6 +335,8 @@ def _of_expansion(source: Expansion, index: int, highest: int) -> _AllSeries:
 
 def _of_flow(source: Flow, index: int) -> _AllSeries:
     layer, order = source[index], source.order
+    if order > 2:
+        return _of_terms(layer.expansion, order)  # differences of sums would lose small terms
     means = [layer.mean_kernel(k).diagonal().cpu().numpy() for k in range(order + 1)]
     spreads = [np.einsum("aaaa->a", layer.kernel_covariance(k).cpu().numpy()) for k in range(order + 1)]
     found: _AllSeries = {"mean": [], "variance": []}

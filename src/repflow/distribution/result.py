@@ -39,8 +39,8 @@ class NeuralDistribution(Result):
 
     q1 is quartic in z and q2 sextic, see :mod:`repflow.distribution.corrections`; n is the width of the layer before.
     Both series are asymptotic, good for |z| of a few standard deviations: the first is positive everywhere but cannot
-    be normalised where its highest coupling grows the tails, the second is normalised but turns negative there
-    (:meth:`negative_mass`, :meth:`negative_beyond`).
+    be normalised where its highest coupling grows the tails, as the quartic one does; the second is normalised but may
+    be negative in a shell (:meth:`negative_mass`, :meth:`negative_beyond`), and far too large beyond it.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class NeuralDistribution(Result):
         if float(values[0]) <= _SINGULAR * max(float(values[-1]), 0.0) or float(values[-1]) <= 0:
             raise ValueError(
                 f"layer {self.layer} has no density on these {self.inputs} inputs: its kernel is singular, since "
-                "inputs repeat, are collinear or vanish; take marginal(inputs=[...]) of inputs that differ"
+                "inputs repeat, are collinear or vanish; take inputs that differ, marginal(inputs=[...]) of several"
             )
         return vectors.T / values.sqrt()[:, None]
 

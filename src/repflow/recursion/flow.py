@@ -14,6 +14,7 @@ from repflow.blocks import progress_bar
 from repflow.expectation.single import quadrature_error
 from repflow.network import LayerMaps, NodeMaps
 from repflow.recursion.expansion import HIGHEST, expansion
+from repflow.recursion.expansion_result import Expansion
 from repflow.recursion.inputs import as_inputs, check_network
 from repflow.recursion.layer import FlowLayer
 from repflow.recursion.memory import require
@@ -22,6 +23,8 @@ from repflow.recursion.step import Statistics, Wanted, first_step, next_step
 
 #: Relative error of an expectation above which the user is warned.
 ERROR_LIMIT = 1e-4
+#: Share of the last term in a sum above which the user is warned that the series has not settled.
+UNSETTLED = 0.1
 
 KernelsT = TypeVar("KernelsT")
 
@@ -162,8 +165,36 @@ def flow(
         )
     if order > 2:
         series = expansion(network, inputs.cpu(), int(order))
+        _warn_unsettled(series)
         found = [replace(layer, _expansion=terms) for layer, terms in zip(found, series, strict=True)]
     return Flow(network, inputs, tuple(found), int(order), error)
+
+
+def _warn_unsettled(series: Expansion) -> None:
+    """Warn where the last terms of mean or covariance are large, or rounding is: the series is asymptotic."""
+    worst, place, rounding = 0.0, (0, 0), 0.0
+    for layer in series:
+        for m in (1, 2):
+            terms, noise = layer.terms(m), layer.rounding(m)
+            whole = float(terms.sum(0).abs().max()) or 1.0
+            last = float(terms[-1].abs().max()) / whole
+            if last > worst:
+                worst, place = last, (layer.index, m)
+            rounding = max(rounding, float(noise.abs().max()) / whole)
+    if worst > UNSETTLED:
+        index, m = place
+        best = series[index].best_order(m)
+        what = "mean" if m == 1 else "covariance"
+        cut = f"cut it with order={best}" if best < series.order else "take a lower order or wider layers"
+        warnings.warn(
+            f"the series of the {what} in layer {index} has not settled at order {series.order}: its last term is "
+            f"{100 * worst:.2g}% of the sum; {cut}, or take flow[{index}].expansion.resummed({m})",
+            stacklevel=3,
+        )
+    elif rounding > ERROR_LIMIT:
+        warnings.warn(
+            f"rounding is {100 * rounding:.2g}% of a sum at order {series.order}; take a lower order", stacklevel=3
+        )
 
 
 def _differentials(asked: bool | None, order: int, tangent: bool, activations: Sequence[Activation]) -> bool:
@@ -222,24 +253,24 @@ def _require_memory(wanted: Wanted, n: int, depth: int) -> None:
     # One P x P matrix a layer is kept, ten more are in use at a time: moments, their index table, both sides of the
     # map. The tangent kernel keeps two and two of N^4, its differentials six of N^4.
     entries = pairs**2 * (depth + 10)
-    what, remedy = "order=1", "use order=0, vertex_at(network, x, quadruples) for chosen components, "
+    what, remedies = "order=1", ["order=0", "vertex_at(network, x, quadruples) for chosen components"]
     if wanted.tangent:
         entries += pairs**2 * (2 * depth + 10) + n**4 * (2 * depth + 12)
         what += ", tangent=True"
-        remedy = "use fewer inputs, order=0 for the NTK at infinite width, "
+        remedies = ["fewer inputs", "order=0 for the NTK at infinite width"]
     if wanted.differentials:
         entries += n**4 * (6 * depth + 12)
         what += ", differentials=True"
-        remedy = "use fewer inputs, differentials=False, order=0 for the NTK at infinite width, "
+        remedies.insert(1, "differentials=False")
     if wanted.order == 2:
         # X is kept for i <= j <= k; a step holds the old and the new one, the terms of the new one and their indices.
         entries += pairs**3 * 8 + pairs * (pairs + 1) * (pairs + 2) // 6 * (depth + 4)
         what = what.replace("order=1", "order=2")
-        remedy = "use fewer inputs (bytes grow as N^6), order=1, " + remedy.removeprefix("use fewer inputs, ")
+        remedies = ["fewer inputs (bytes grow as N^6)", "order=1", *(r for r in remedies if r != "fewer inputs")]
     require(
         8 * entries,
         f"{what} for {n} inputs and {depth} layers",
-        remedy + "or kernel_fluctuation(network, x, A) for tr(A G)",
+        f"use {', '.join(remedies)} or kernel_fluctuation(network, x, A) for tr(A G)",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from repflow.distribution import GramCumulants, NeuralDistribution
 from repflow.recursion.differentials import Differentials
 from repflow.recursion.expansion_result import ExpansionLayer
+from repflow.recursion.memory import require
 from repflow.recursion.pairs import Pairs, unpack
 from repflow.recursion.second_order import SecondOrder
 from repflow.recursion.tangent import Tangent
@@ -212,15 +214,18 @@ class FlowLayer:
         return 0 if self._vertex is None else 1
 
     def _order(self, order: int | None, most: int | None = None) -> int:
-        most = max(self.order, 2) if most is None else most
+        known = self.order if most is None else min(self.order, most)
         if order is None:
-            return min(self.order, most)
-        if isinstance(order, bool) or order not in range(most + 1):
-            allowed = "0 or 1 for the tangent kernel" if most == 1 else "0, 1 or 2" if most == 2 else f"0 to {most}"
-            raise ValueError(f"order must be {allowed}, got {order!r}")
-        if order > self.order:
-            raise self._missing("vertex" if order == 1 else "sextic")
-        return order
+            return known
+        if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 0:
+            raise ValueError(f"order must be a whole number of 0 or more, got {order!r}")
+        if most is not None and order > most:
+            allowed = "0 or 1 for the tangent kernel" if most == 1 else "0, 1 or 2 here"
+            raise ValueError(f"order must be {allowed}, got {order}")
+        if order > known:
+            few = ", which one or two inputs have" if order > 2 else ""
+            raise AttributeError(f"order {order} was not computed; call flow(network, x, order={order}){few}")
+        return int(order)
 
     def cumulant(self, m: int, order: int | None = None) -> Float64[Tensor, ...]:
         """The m-th joint cumulant of G_ab, G_cd, ... between networks, widths put in; shape (N, N) * m.
@@ -404,8 +409,16 @@ class FlowLayer:
         ValueError
             The layer does not have that many neurons.
         """
-        if isinstance(neurons, bool) or not isinstance(neurons, int) or not 1 <= neurons <= self.n_out:
+        if isinstance(neurons, bool) or not isinstance(neurons, (int, np.integer)) or not 1 <= neurons <= self.n_out:
             raise ValueError(f"neurons must be a whole number from 1 to {self.n_out}, got {neurons!r}")
+        neurons = int(neurons)
+        if self.order >= 2:
+            # X, X/n^2, X in coordinates in which K = 1, and the two tensors that the corrections make of it.
+            require(
+                5 * 8 * len(self.kernel) ** 6,
+                f"the distribution at order 2 on {len(self.kernel)} inputs",
+                "take fewer inputs, or a flow of order 1",
+            )
         n, found = self.n_in, GramCumulants(self.kernel)
         if self.order >= 1:
             found = replace(found, mean1=self.kernel_correction / n, covariance1=self.vertex / n)

@@ -39,7 +39,8 @@ class Flow(Result):
     order
         Highest order of 1/n computed.
     error
-        Largest error estimate of an expectation, relative to its Cauchy-Schwarz bound.
+        Largest error estimate of an expectation, relative to its Cauchy-Schwarz bound, through order 2; what lies
+        beyond has ``flow[l].expansion.rounding(m)``.
     """
 
     def __init__(self, network: LayerMaps, x: Tensor, layers: tuple[FlowLayer, ...], order: int, error: float) -> None:
