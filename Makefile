@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow lint format bench clean
+.PHONY: help install demo test slow lint format bench gallery docs clean
 
 help:
 	@echo "make demo    theory and ensemble on real digits; writes report/report.html"
@@ -15,6 +15,8 @@ help:
 	@echo "make slow    the slow tests"
 	@echo "make lint    ruff, mypy and the import contracts"
 	@echo "make format  let ruff rewrite the files"
+	@echo "make docs    the documentation site, in site/"
+	@echo "make gallery every experiment, in gallery/, and its page in docs/"
 	@echo "make bench   the scripts of benchmarks/, with ratios against their peers"
 	@echo "make clean   remove the virtual environment and caches"
 
@@ -26,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 		|| { echo "repflow needs Python 3.11 or later; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev,integration,spins]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev,integration,spins,gallery,notebooks,docs]'
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -53,6 +55,14 @@ bench: $(STAMP)
 	@set -e; for script in ensemble expectation flow; do \
 		echo "== $$script"; $(BIN)/python "benchmarks/$$script.py"; \
 	done
+
+# Every claim, run: about a quarter of an hour on two cores. What is whole in gallery/ is kept.
+gallery: $(STAMP)
+	$(BIN)/repflow experiment run-all --out gallery/
+	$(BIN)/python -m repflow.experiments.gallery_docs gallery/ docs/
+
+docs: $(STAMP)
+	$(BIN)/python -m website
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -331,3 +331,27 @@ def test_repr_is_short():
 def test_round_trip_of_any_values(x, suffix, tmp_path_factory):
     path = write(tmp_path_factory.mktemp("data") / f"x{suffix}", x)
     np.testing.assert_array_equal(load_data(path, inputs=len(x)).x, x)
+
+
+def test_a_data_set_is_taken_where_inputs_are():
+    data = load_data("digits", 2)
+    assert np.asarray(data) is data.x
+    assert np.array(data, dtype=np.float32).dtype == np.float32
+    copied = np.array(data, copy=True)
+    assert copied is not data.x
+    assert copied.tolist() == data.x.tolist()
+
+
+def test_home_is_expanded_and_addresses_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    np.save(tmp_path / "x.npy", np.eye(3))
+    assert load_data("~/x.npy").x.tolist() == np.eye(3).tolist()
+    with pytest.raises(ValueError, match="source 'https://example.org/x.npy' is an address"):
+        load_data("https://example.org/x.npy")
+
+
+def test_text_named_npy_is_no_numpy_file_and_no_advice_to_unpickle(tmp_path):
+    (tmp_path / "x.npy").write_text("hello")
+    with pytest.raises(ValueError, match=r"is not a NumPy file$"):
+        load_data(tmp_path / "x.npy")

@@ -28,9 +28,9 @@ def test_the_command_says_so_in_one_line(monkeypatch, tmp_path):
     def run(size, seed, tell):
         quspin()
 
-    entry = registry.Experiment("needs-an-extra", "none", run)
+    entry = registry.Experiment("spreading", "none", run)
     monkeypatch.setattr("repflow.experiments.runner.find_experiment", lambda name: entry)
-    found = CliRunner().invoke(app, ["experiment", "needs-an-extra", "--out", str(tmp_path)])
+    found = CliRunner().invoke(app, ["experiment", "spreading", "--out", str(tmp_path)])
     assert found.exit_code == 2
     assert found.stderr.count("\n") == 1
     assert "pip install 'repflow[spins]'" in found.stderr

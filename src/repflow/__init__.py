@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from repflow.build import mlp
     from repflow.comparison import Comparison, compare, which_order
     from repflow.criticality import Critical, Relevance, critical, relevance
+    from repflow.data import Dataset, load_data
     from repflow.empirical import EmpiricalNTK, empirical_ntk
     from repflow.ensemble import Ensemble, sample
     from repflow.exact import gram_density
@@ -34,6 +35,7 @@ __all__ = [
     "Comparison",
     "CoordinateCheck",
     "Critical",
+    "Dataset",
     "Design",
     "EmpiricalNTK",
     "Ensemble",
@@ -62,6 +64,7 @@ __all__ = [
     "gram_density",
     "kernel_fluctuation",
     "load",
+    "load_data",
     "mlp",
     "relevance",
     "report",
@@ -81,6 +84,7 @@ _HOMES = {
     "comparison": ("Comparison", "compare", "which_order"),
     "criticality": ("Critical", "Relevance", "critical", "relevance"),
     "empirical": ("EmpiricalNTK", "empirical_ntk"),
+    "data": ("Dataset", "load_data"),
     "ensemble": ("Ensemble", "sample"),
     "exact": ("gram_density",),
     "graph": ("Graph", "GraphFlow", "trace"),
@@ -105,4 +109,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted(__all__)

@@ -44,6 +44,11 @@ def generator(seed: int, *key: int) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=key)))
 
 
+def derived_seed(seed: int, *key: int) -> int:
+    """A seed of its own for each key: for what takes a seed and not a generator."""
+    return int(generator(seed, *key).integers(2**62))
+
+
 def check_seed(seed: object) -> int:
     """``seed`` as an int; ``TypeError`` or ``ValueError`` unless it is a whole number of 0 or more."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):

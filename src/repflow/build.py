@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 
 from repflow.activation import Activation, ActivationLike, as_activations
@@ -113,8 +114,10 @@ def _as_widths(widths: Sequence[int]) -> list[int]:
     return [int(size) for size in sizes]
 
 
-def _as_list(value: PerLayer, depth: int, name: str) -> list[float]:
-    values = [value] * depth if isinstance(value, (int, float)) else list(value)
+def _as_list(value: Any, depth: int, name: str) -> list[float]:
+    if isinstance(value, str) or not (np.ndim(value) == 0 or hasattr(value, "__len__")):
+        raise TypeError(f"{name} must be a number or a list of numbers, got {value!r}")
+    values = [value] * depth if np.ndim(value) == 0 else list(value)
     if len(values) != depth:
         raise ValueError(
             f"{name} is a list of {len(values)}, the network has {depth} layers; give one for each, or one number"

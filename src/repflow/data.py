@@ -51,6 +51,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.x)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        # What takes inputs x takes a data set too.
+        return np.array(self.x, dtype=dtype) if copy else np.asarray(self.x, dtype=dtype)
+
     def __repr__(self) -> str:
         targets = "" if self.y is None else f", y{self.y.shape}"
         return f"Dataset({self.name!r}, x{self.x.shape}{targets}, standardized={self.standardized})"
@@ -112,11 +116,16 @@ def load_data(
             )
         return _digits(min(at_most, DIGITS) if inputs is None else inputs, standardize is not False, seed)
     if not isinstance(source, (str, os.PathLike)):
-        raise TypeError(f"source must be 'digits' or a path, got {type(source).__name__}; arrays need no reading")
-    path = Path(source)
+        raise TypeError(
+            f"source must be 'digits' or a path, got {type(source).__name__}; an array, a tensor or a DataFrame of "
+            "numbers needs no reading: pass it as x"
+        )
+    path = Path(source).expanduser()
+    if "://" in str(source):
+        raise ValueError(f"source {str(source)!r} is an address; save what is there as a file first")
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise ValueError(f"source {str(path)!r} is unknown; accepted are 'digits' and files {', '.join(_READERS)}")
+        raise ValueError(f"source {str(source)!r} is unknown; accepted are 'digits' and files {', '.join(_READERS)}")
     if target is not None and path.suffix.lower() not in (".csv", ".parquet"):
         raise ValueError(
             f"target is {target!r}, but only .csv and .parquet files have columns; source is {str(path)!r}"
@@ -199,9 +208,12 @@ def _load_numpy(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        if "allow_pickle" in str(error) and _has_numpy_header(path):
+        if "allow_pickle" not in str(error):
+            raise ValueError(f"source {str(path)!r} is not a NumPy file, or is damaged: {_one_line(error)}") from error
+        if _has_numpy_header(path):
             raise ValueError(_object_message(path, "array")) from error
-        raise ValueError(f"source {str(path)!r} is not a NumPy file, or is damaged: {_one_line(error)}") from error
+        # NumPy would have taken it for a pickle, and its message says how to load one.
+        raise ValueError(f"source {str(path)!r} is not a NumPy file") from error
     except Exception as error:  # a damaged archive raises zipfile's own errors, or zlib's
         raise _unreadable(path, error) from error
 

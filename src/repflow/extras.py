@@ -6,6 +6,17 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
+#: What each extra of pyproject.toml is for, in the words of ``repflow doctor``.
+PURPOSES = {
+    "spins": "exact quantum dynamics of spins, in the experiments spreading and thermalisation",
+    "integration": "the trainers and models that docs/train.md and tests/integration run",
+    "rivals": "the peers that benchmarks/transfer.py is measured against",
+    "docs": "building the documentation",
+    "notebooks": "running the notebooks",
+    "test": "the tests",
+    "dev": "linting and type checking",
+}
+
 
 class MissingExtraError(ModuleNotFoundError):
     """An optional dependency that is not installed; the message has the command that installs it."""

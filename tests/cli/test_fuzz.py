@@ -61,8 +61,8 @@ def test_no_command_line_ends_in_a_traceback(words):
         # A network of astronomic couplings overflows, and says so.
         warnings.simplefilter("ignore", RuntimeWarning)
         if words[0] == "report":
-            # Never given the data, it parses and refuses; the whole command is tested elsewhere.
-            words = [*words, "--out", str(Path(directory) / "out")]
+            # Without data it parses and refuses; the whole command is tested elsewhere.
+            words = [*words, "--data", str(Path(directory) / "none.npy"), "--out", str(Path(directory) / "out")]
         result = CliRunner().invoke(app, words)
     if result.exit_code not in (0, 1, 2) or not (result.exception is None or isinstance(result.exception, SystemExit)):
         raise AssertionError(words) from result.exception

@@ -164,6 +164,7 @@ def test_a_model_that_is_no_chain(run, file, tmp_path):
         ("own_model.py", ["FILE.py:FUNCTION"]),
         ("own_model.py:not a name", ["FILE.py:FUNCTION"]),
         ("nowhere.py:make_model", ["nowhere.py", "no such file"]),
+        ("own_model:make_model", ["no such file", "own_model.py:make_model'?"]),
         ("model.txt:make_model", ["model.txt", "Python file"]),
         ("broken.py:make_model", ["broken.py", "nothing_of_that_name"]),
         ("own_model.py:absent", ["absent", "make_model"]),

@@ -1,4 +1,4 @@
-"""The command line: ``repflow report | critical | flow | sample | experiment``; the library does the work."""
+"""The command line: the commands of ``repflow``; the library does the work."""
 
 from repflow.cli.app import app
 

@@ -3,59 +3,63 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repflow.cli.options import (
-    CB,
-    CW,
-    OUTPUT,
-    Activation,
-    Config,
-    Data,
-    Depth,
-    Inputs,
-    Json,
-    Outputs,
-    Preset,
-    Progress,
-    Standardize,
-    Target,
-    Width,
-    XKey,
-    YKey,
-)
+from repflow.cli.options import OUTPUT, Config, Json, Progress, with_problem
 from repflow.cli.output import print_json, print_table
 
+if TYPE_CHECKING:
+    from repflow.recursion import FlowLayer
 
+THEORY = "Theory"
+EXAMPLES = (
+    "repflow flow",
+    "repflow flow --depth 20 --width 256 --activation tanh --order 2",
+    "repflow flow --c-w 2 --activation relu --tangent --out flow.zarr",
+    "repflow flow --data x.npy --inputs 8 --json > flow.json",
+)
+
+
+@with_problem
 def flow(
     context: typer.Context,
-    data: Data = "digits",
-    inputs: Inputs = None,
-    depth: Depth = 10,
-    width: Width = "64",
-    outputs: Outputs = None,
-    activation: Activation = "gelu",
-    init: Preset = None,
-    c_w: CW = None,
-    c_b: CB = None,
-    order: Annotated[int, typer.Option(min=0, max=2, help="Order in 1/n.")] = 1,
+    order: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=16,
+            help="Order in 1/n: 0 to 2, for one input up to 16 and for two up to 6.",
+            rich_help_panel=THEORY,
+            metavar="ORDER",
+        ),
+    ] = 1,
     tangent: Annotated[
-        bool, typer.Option("--tangent", help="Also the tangent kernel, at order 1 its fluctuations.")
+        bool,
+        typer.Option(
+            "--tangent",
+            help="Also the tangent kernel, at order 1 its fluctuations.",
+            rich_help_panel=THEORY,
+            metavar="",
+        ),
     ] = False,
     differentials: Annotated[
         bool | None,
-        typer.Option(help="With --tangent: also dNTK and ddNTK (default: for smooth activations).", show_default=False),
+        typer.Option(
+            help="With --tangent: also dNTK and ddNTK.",
+            show_default="for smooth activations",
+            rich_help_panel=THEORY,
+            metavar="",
+        ),
     ] = None,
-    standardize: Standardize = False,
-    x_key: XKey = "x",
-    y_key: YKey = "y",
-    target: Target = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Save the result: a .json file, else a zarr directory.", rich_help_panel=OUTPUT, show_default=False
+            help="Save the result for rf.load: a .json file, else a zarr directory.",
+            rich_help_panel=OUTPUT,
+            show_default=False,
+            metavar="PATH",
         ),
     ] = None,
     config: Config = None,
@@ -63,6 +67,8 @@ def flow(
     json: Json = False,
 ) -> None:
     """Theory: kernel, vertices, tangent kernel and their 1/n corrections in every layer."""
+    if differentials and not tangent:
+        raise ValueError("--differentials needs --tangent")
     from repflow.cli.problem import build_problem
     from repflow.recursion import flow as compute
     from repflow.reporting.evidence import to_numpy
@@ -86,12 +92,13 @@ def flow(
         }
         if order >= 1:
             row["mean_kernel"] = to_numpy(layer.mean_kernel()).tolist()
-            row["excess_kurtosis"] = to_numpy(layer.excess_kurtosis()).tolist()
-        if order == 2:
+            row["excess_kurtosis"] = to_numpy(_excess_kurtosis(layer, order)).tolist()
+        if order >= 2:
             row["third_cumulant"] = to_numpy(layer.own_third_cumulant()).tolist()
         if tangent:
             row["ntk"] = to_numpy(layer.ntk).tolist()
-            row |= {name: to_numpy(layer.statistic(name)).tolist() for name in layer.statistics[2:]}
+            of_ntk = (name for name in layer.statistics if not name.startswith(("mean_kernel", "kernel_")))
+            row |= {name: to_numpy(layer.statistic(name)).tolist() for name in of_ntk}
         layers.append(row)
     if json:
         print_json(
@@ -105,7 +112,7 @@ def flow(
         return
     relative = "V_1111/(n K^2)" if order == 1 else "Var G_11/(E G_11)^2"
     columns = ["layer", "n_l", "K_11"] + (["E G_11", relative] if order >= 1 else [])
-    columns += ["k_3(G_11)/K^3"] if order == 2 else []
+    columns += ["k_3(G_11)/K^3"] if order >= 2 else []
     columns += ["Theta_11"] if tangent else []
     columns += ["E H_11", "sd H_11/Theta"] if tangent and order >= 1 else []
     rows = []
@@ -113,7 +120,7 @@ def flow(
         cells = [row["layer"], row["n_out"], row["kernel"][0][0]]
         if order >= 1:
             cells += [row["mean_kernel"][0][0], row["excess_kurtosis"][0] / 3.0]
-        if order == 2:
+        if order >= 2:
             cells.append(row["third_cumulant"][0] / (row["kernel"][0][0] or 1.0) ** 3)
         if tangent:
             cells.append(row["ntk"][0][0])
@@ -124,3 +131,12 @@ def flow(
     print_table(f"{problem.network!r}\n{problem.data}", columns, rows)
     if out is not None:
         print(out)
+
+
+def _excess_kurtosis(layer: FlowLayer, order: int) -> Any:
+    """Expanded in 1/n up to order 2; beyond, of the variance and the mean as they are."""
+    if order <= 2:
+        return layer.excess_kurtosis()
+    place = range(len(layer.kernel))
+    variance = layer.kernel_covariance()[place, place, place, place]
+    return 3 * variance / layer.mean_kernel().diagonal() ** 2

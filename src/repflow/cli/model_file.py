@@ -35,7 +35,8 @@ def load_model(spec: str) -> nn.Module:
         raise ValueError(f"model must be FILE.py:FUNCTION, got {spec!r}")
     path = Path(file)
     if not path.is_file():
-        raise OSError(f"model: {file!r}: no such file")
+        meant = f"; did you mean '{path}.py:{name}'?" if Path(f"{file}.py").is_file() else ""
+        raise OSError(f"model: {file!r}: no such file{meant}")
     if path.suffix != ".py":
         raise ValueError(f"model: {file!r} is no Python file (.py)")
     with contextlib.redirect_stdout(sys.stderr):

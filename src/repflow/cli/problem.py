@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from repflow.cli.config import from_config, was_given
+from repflow.cli.names import check_activations
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,11 +73,11 @@ def build_problem(context: typer.Context) -> Problem:
         return _problem_of_model(context)
     couplings, init = _couplings(context)
     hidden = hidden_widths(context, given["depth"], given["width"])
+    names = check_activations(given["activation"])
     from repflow.build import mlp
 
-    dataset = _dataset(context)
+    dataset = read_data(context)
     outputs = given["outputs"] or dataset.n_outputs or 1
-    names = [name.strip() for name in given["activation"].split(",")]
     activation: Any = names if len(names) > 1 else names[0]
     network = mlp([dataset.x.shape[1], *hidden, outputs], activation=activation, x=dataset.x, **couplings)
     return Problem(
@@ -88,18 +90,34 @@ def build_problem(context: typer.Context) -> Problem:
     )
 
 
-def _dataset(context: typer.Context) -> Dataset:
-    from repflow.data import load_data
+def read_data(context: typer.Context, at_most: int | None = None) -> Dataset:
+    """The data of a command's options.
+
+    Raises
+    ------
+    ValueError, OSError
+        They cannot be read; the message has the names of the options.
+    """
+    from repflow.data import DEFAULT_INPUTS, load_data
 
     given = context.params
-    return load_data(
-        given["data"],
-        inputs=given["inputs"],
-        target=given["target"],
-        x_key=given["x_key"],
-        y_key=given["y_key"],
-        standardize=True if given["standardize"] else None,
-    )
+    try:
+        return load_data(
+            given["data"],
+            inputs=given["inputs"],
+            target=given["target"],
+            x_key=given["x_key"],
+            y_key=given["y_key"],
+            standardize=True if given["standardize"] else None,
+            at_most=DEFAULT_INPUTS if at_most is None else at_most,
+        )
+    except (ValueError, OSError) as error:
+        words = str(error)
+        for name in ("source", "inputs", "target", "standardize"):
+            words = re.sub(rf"^{name}\b", f"--{name if name != 'source' else 'data'}", words)
+        for name in ("x_key", "y_key"):
+            words = re.sub(rf"\b{name}\b", f"--{name.replace('_', '-')}", words)
+        raise type(error)(words) from error
 
 
 def _problem_of_model(context: typer.Context) -> Problem:
@@ -121,7 +139,7 @@ def _problem_of_model(context: typer.Context) -> Problem:
             "--model is no chain of linear and elementwise layers, which is what this command is about; "
             "'repflow tune' takes any module"
         )
-    dataset = _dataset(context)
+    dataset = read_data(context)
     if dataset.x.shape[1] != network.widths[0]:
         raise ValueError(f"--model takes {network.widths[0]} inputs, {dataset.name} has {dataset.x.shape[1]}")
     if chosen:

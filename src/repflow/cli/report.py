@@ -7,61 +7,33 @@ from typing import Annotated
 
 import typer
 
-from repflow.cli.errors import CHECK_FAILED
-from repflow.cli.options import (
-    CB,
-    CW,
-    OUTPUT,
-    Activation,
-    Config,
-    Data,
-    Depth,
-    Inputs,
-    Json,
-    Method,
-    MethodOption,
-    ModelFile,
-    Networks,
-    Outputs,
-    Preset,
-    Progress,
-    Seed,
-    Standardize,
-    Target,
-    Width,
-    XKey,
-    YKey,
-)
+from repflow.cli.errors import CHECK_FAILED, INTERRUPTED
+from repflow.cli.names import complete_checks
+from repflow.cli.options import OUTPUT, Config, Json, Method, MethodOption, Networks, Progress, Seed, with_problem
 from repflow.cli.output import print_json, say
 
 CHECKS = ("untrusted", "not-critical")
+EXAMPLES = (
+    "repflow report",
+    "repflow report --depth 20 --width 128 --activation relu --init pytorch",
+    "repflow report --data table.csv --target label --standardize --out report/",
+    "repflow report --model my_model.py:make_model --data set.npz --x-key images",
+    "repflow report --data x.npy --fail-if untrusted,not-critical --json",
+)
 
 
+@with_problem
 def report(
     context: typer.Context,
-    data: Data,
+    networks: Networks = 20_000,
+    seed: Seed = 0,
+    method: MethodOption = Method.gram,
     out: Annotated[
         Path,
         typer.Option(
             help="Directory for report.html, report.json and the results.", rich_help_panel=OUTPUT, metavar="DIR"
         ),
-    ],
-    inputs: Inputs = None,
-    model: ModelFile = None,
-    depth: Depth = 10,
-    width: Width = "64",
-    outputs: Outputs = None,
-    activation: Activation = "gelu",
-    init: Preset = None,
-    c_w: CW = None,
-    c_b: CB = None,
-    networks: Networks = 20_000,
-    seed: Seed = 0,
-    method: MethodOption = Method.gram,
-    standardize: Standardize = False,
-    x_key: XKey = "x",
-    y_key: YKey = "y",
-    target: Target = None,
+    ] = Path("report"),
     fail_if: Annotated[
         str | None,
         typer.Option(
@@ -69,6 +41,7 @@ def report(
             rich_help_panel=OUTPUT,
             metavar="CHECK,...",
             show_default=False,
+            autocompletion=complete_checks,
         ),
     ] = None,
     config: Config = None,
@@ -103,6 +76,8 @@ def report(
         for check in failed:
             say(f"failed: {check}")
         say(str(out / "report.html"))
+    if result.interrupted:  # what was drawn before Ctrl-C is judged and saved
+        raise typer.Exit(INTERRUPTED)
     if failed:
         raise typer.Exit(CHECK_FAILED)
 

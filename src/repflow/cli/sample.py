@@ -7,44 +7,32 @@ from typing import Annotated, Any
 
 import typer
 
+from repflow.cli.errors import INTERRUPTED
 from repflow.cli.options import (
-    CB,
-    CW,
     ENSEMBLE,
     OUTPUT,
-    Activation,
     Config,
-    Data,
-    Depth,
-    Inputs,
     Json,
     Method,
     MethodOption,
     Networks,
-    Outputs,
-    Preset,
     Progress,
     Seed,
-    Standardize,
-    Target,
-    Width,
-    XKey,
-    YKey,
+    with_problem,
 )
 from repflow.cli.output import print_json, print_table
 
+EXAMPLES = (
+    "repflow sample",
+    "repflow sample --depth 20 --width 256 --activation tanh --networks 100000",
+    "repflow sample --method weights --checkpoint run.npz --out ensemble.zarr",
+    "repflow sample --data x.npy --inputs 2 --tangent --json > ensemble.json",
+)
 
+
+@with_problem
 def sample(
     context: typer.Context,
-    data: Data = "digits",
-    inputs: Inputs = None,
-    depth: Depth = 10,
-    width: Width = "64",
-    outputs: Outputs = None,
-    activation: Activation = "gelu",
-    init: Preset = None,
-    c_w: CW = None,
-    c_b: CB = None,
     networks: Networks = 10_000,
     seed: Seed = 0,
     method: MethodOption = Method.gram,
@@ -54,30 +42,44 @@ def sample(
             "--tangent",
             help="Also the tangent kernel of each network, drawn by weights.",
             rich_help_panel=ENSEMBLE,
+            metavar="",
         ),
     ] = False,
     differentials: Annotated[
         bool,
         typer.Option(
-            "--differentials", help="With --tangent: also dNTK and ddNTK at the output.", rich_help_panel=ENSEMBLE
+            "--differentials",
+            help="With --tangent: also dNTK and ddNTK at the output.",
+            rich_help_panel=ENSEMBLE,
+            metavar="",
         ),
     ] = False,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Networks at a time; the result does not depend on it.", rich_help_panel=ENSEMBLE),
+        typer.Option(
+            min=1,
+            help="Networks at a time; the result does not depend on it.",
+            rich_help_panel=ENSEMBLE,
+            show_default="what fits the memory",
+            metavar="N",
+        ),
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="File to resume from and to keep up to date.", rich_help_panel=ENSEMBLE, show_default=False),
+        typer.Option(
+            help="File to resume from and to keep up to date.",
+            rich_help_panel=ENSEMBLE,
+            show_default=False,
+            metavar="FILE",
+        ),
     ] = None,
-    standardize: Standardize = False,
-    x_key: XKey = "x",
-    y_key: YKey = "y",
-    target: Target = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Save the result: a .json file, else a zarr directory.", rich_help_panel=OUTPUT, show_default=False
+            help="Save the result for rf.load: a .json file, else a zarr directory.",
+            rich_help_panel=OUTPUT,
+            show_default=False,
+            metavar="PATH",
         ),
     ] = None,
     config: Config = None,
@@ -85,10 +87,12 @@ def sample(
     json: Json = False,
 ) -> None:
     """Experiment: draw random networks and measure every layer. Ctrl-C keeps what is complete."""
+    if differentials and not tangent:
+        raise ValueError("--differentials needs --tangent")
     from repflow.cli.config import was_given
     from repflow.cli.problem import build_problem
     from repflow.ensemble import sample as draw
-    from repflow.reporting.evidence import diagonal, quadruple_diagonal, to_numpy
+    from repflow.reporting.evidence import quadruple_diagonal, to_numpy
     from repflow.reporting.output import check_directory
 
     for path in (out, checkpoint):
@@ -128,26 +132,28 @@ def sample(
     if json:
         print_json(
             {
-                "configuration": problem.configuration,
+                "configuration": {**problem.configuration, "method": method.value},
                 "network": problem.network.to_dict(),
                 "networks": result.networks,
                 "interrupted": result.interrupted,
                 "layers": layers,
             }
         )
-        return
-    rows = []
-    for row in layers:
-        mean, error = (float(diagonal(to_numpy(row[name]))[0]) for name in ("mean_kernel", "mean_kernel_error"))
-        variance, variance_error = row["variance"][0], row["variance_error"][0]
-        square = mean**2 or 1.0
-        rows.append([row["layer"], mean, error, variance / square, variance_error / square])
-        if tangent:
-            rows[-1] += [row["mean_ntk"][0][0], row["mean_ntk_error"][0][0]]
-    title = f"{problem.network!r}\n{problem.data}\n{result.networks} networks by {method.value}, seed {seed}"
-    columns = ["layer", "mean G_11", "+-", "Var G_11 / mean^2", "+-"]
-    print_table(title, columns + (["mean H_11", "+-"] if tangent else []), rows)
+    else:
+        title = f"{problem.network!r}\n{problem.data}\n{result.networks} networks by {method.value}, seed {seed}"
+        columns = ["layer", "E G_11", "+-", "Var G_11/(E G_11)^2", "+-"]
+        print_table(title, columns + (["E H_11", "+-"] if tangent else []), [_row(layer, tangent) for layer in layers])
+        if result.interrupted:
+            print(f"interrupted: {result.networks} of {networks} networks")
+        if out is not None:
+            print(out)
     if result.interrupted:
-        print(f"interrupted: {result.networks} of {networks} networks")
-    if out is not None:
-        print(out)
+        raise typer.Exit(INTERRUPTED)
+
+
+def _row(layer: dict[str, Any], tangent: bool) -> list[Any]:
+    """A layer's line of the table, about the first input."""
+    mean, error = layer["mean_kernel"][0][0], layer["mean_kernel_error"][0][0]
+    square = mean**2 or 1.0
+    row = [layer["layer"], mean, error, layer["variance"][0] / square, layer["variance_error"][0] / square]
+    return row + ([layer["mean_ntk"][0][0], layer["mean_ntk_error"][0][0]] if tangent else [])

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 #: Rows read of a data set; the plan looks at some of them, evenly spaced.
 ROWS = 4096
 PLAN = "Plan"
+EXAMPLES = (
+    "repflow tune my_model.py:make_model --data data.npz",
+    "repflow tune my_model.py:make_model --data digits --loss cross_entropy",
+    "repflow tune net.py:Net --data images.npy --shape 1,28,28 --optimizer adam",
+    "repflow tune my_model.py:make_model --data table.csv --target y --out plan/",
+)
 
 
 class Loss(StrEnum):
@@ -46,27 +52,15 @@ def tune(
         typer.Argument(help="A Python file and the function in it that returns the model.", metavar="FILE.py:FUNCTION"),
     ],
     data: Data,
-    out: Annotated[
-        Path, typer.Option(help="Directory for plan.json and plan.html.", rich_help_panel=OUTPUT, metavar="DIR")
-    ],
-    loss: Annotated[
-        Loss,
-        typer.Option(
-            help="mse: half the squared error summed over outputs; mse_mean: nn.MSELoss.", rich_help_panel=PLAN
-        ),
-    ] = Loss.mse,
-    scaling: Annotated[
-        float | None,
-        typer.Option(
-            help="s, from 0 (tangent limit) to 1 (maximal update).", rich_help_panel=PLAN, show_default="chosen"
-        ),
-    ] = None,
-    optimizer: Annotated[
-        Optimizer, typer.Option(help="That the page and its code are for.", rich_help_panel=PLAN)
-    ] = Optimizer.sgd,
     inputs: Annotated[
         int | None,
-        typer.Option(min=1, help="Rows of the data to read.", rich_help_panel=DATA, show_default=f"all, up to {ROWS}"),
+        typer.Option(
+            min=1,
+            help="Rows of the data to read.",
+            rich_help_panel=DATA,
+            show_default=f"all, up to {ROWS}",
+            metavar="N",
+        ),
     ] = None,
     shape: Annotated[
         str | None,
@@ -81,13 +75,40 @@ def tune(
     x_key: XKey = "x",
     y_key: YKey = "y",
     target: Target = None,
+    loss: Annotated[
+        Loss,
+        typer.Option(
+            help="mse: half the squared error summed over outputs; mse_mean: nn.MSELoss; cross_entropy.",
+            rich_help_panel=PLAN,
+            metavar="LOSS",
+        ),
+    ] = Loss.mse,
+    scaling: Annotated[
+        float | None,
+        typer.Option(
+            help="s, from 0 (tangent limit) to 1 (maximal update).",
+            rich_help_panel=PLAN,
+            show_default="chosen",
+            metavar="S",
+        ),
+    ] = None,
+    optimizer: Annotated[
+        Optimizer,
+        typer.Option(
+            help="Whose rates and code the page shows: sgd, adam or adamw; the plan has all.",
+            rich_help_panel=PLAN,
+            metavar="NAME",
+        ),
+    ] = Optimizer.sgd,
+    out: Annotated[
+        Path, typer.Option(help="Directory for plan.json and plan.html.", rich_help_panel=OUTPUT, metavar="DIR")
+    ] = Path("plan"),
     config: Config = None,
     json: Json = False,
 ) -> None:
     """Plan a model: critical initialisation, learning rates in units of the predicted best, depth to width."""
     from repflow.cli.model_file import load_model
-    from repflow.cli.problem import configuration
-    from repflow.data import load_data
+    from repflow.cli.problem import configuration, read_data
     from repflow.reporting.output import check_directory
     from repflow.reporting.plan_page import plan_page
     from repflow.results import atomic_write_text
@@ -95,15 +116,7 @@ def tune(
 
     check_directory(out)
     module = load_model(model)
-    dataset = load_data(
-        data,
-        inputs=inputs,
-        at_most=ROWS,
-        target=target,
-        x_key=x_key,
-        y_key=y_key,
-        standardize=True if standardize else None,
-    )
+    dataset = read_data(context, at_most=ROWS)
     kinds = [parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()]
     x = _shaped(dataset, shape).to(kinds[0] if kinds else None)
     plan = make(module, x, dataset.y, scaling=scaling, loss=loss.value)

@@ -9,10 +9,11 @@ from torch import Tensor
 from repflow.network import LayerMaps
 
 
-def check_network(network: LayerMaps) -> None:
+def check_network(network: object) -> None:
     """Raise TypeError unless ``network`` has layers, depth and widths."""
     if not isinstance(network, LayerMaps):
-        raise TypeError(f"network must be a Network, as rf.mlp returns, got {type(network).__name__}")
+        traced = "; rf.trace(module, x) makes one of a module" if isinstance(network, torch.nn.Module) else ""
+        raise TypeError(f"network must be a Network, as rf.mlp returns, got {type(network).__name__}{traced}")
 
 
 def as_inputs(x: object, n_in: int, device: torch.device | str | None = None, name: str = "x") -> Tensor:
@@ -41,7 +42,10 @@ def as_inputs(x: object, n_in: int, device: torch.device | str | None = None, na
         raise ValueError(f"{name} must have shape (N, {n_in}) for a network of n_0 = {n_in}, got {tuple(tensor.shape)}")
     if not len(tensor):
         raise ValueError(f"{name} must have at least one row")
-    tensor = tensor.to(dtype=torch.float64, device=device)
+    try:
+        tensor = tensor.to(dtype=torch.float64, device=device)
+    except (AssertionError, RuntimeError) as error:  # what torch raises without CUDA, and for a device it doesn't know
+        raise ValueError(f"device: {device!r} is not available here ({str(error).splitlines()[0]})") from None
     if not bool(torch.isfinite(tensor).all()):
         row = int(torch.nonzero(~torch.isfinite(tensor).all(1))[0])
         raise ValueError(f"{name} must be finite; row {row} has a NaN or an infinity")
