@@ -27,6 +27,8 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.networks < 2:
+        parser.error(f"--networks must be 2 or more, since one has no fluctuation, got {options.networks}")
 
     activation = rf.as_activation(leaky_tanh)
     print(f"points where it is not smooth: {activation.kinks}")

@@ -59,6 +59,8 @@ def main() -> None:
     parser.add_argument("--optimizer", choices=list(OPTIMIZERS), default="sgd")
     parser.add_argument("--steps", type=int, default=200)
     options = parser.parse_args()
+    if options.hidden < 1:
+        parser.error(f"--hidden must be 1 or more, got {options.hidden}")
     shape = (options.hidden, options.width, options.activation)
     optimizer = OPTIMIZERS[options.optimizer]
     digits = load_data("digits", inputs=1797)

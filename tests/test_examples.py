@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +67,35 @@ def test_custom_activation():
     assert "theory agrees with the ensemble" in text
 
 
+def test_tune_model_small():
+    text = run("tune_model.py", "--hidden", "4", "--width", "32", "--steps", "40")
+    losses = [float(loss) for loss in re.findall(r"default, rate .* loss (\S+)", text)]
+    assert len(losses) == 5
+    best = min(loss for loss in losses if math.isfinite(loss))  # the highest rate may diverge
+    plan = re.search(r"plan, lr = 1.0 +loss ([\d.]+) +right (\d+)%", text)
+    assert plan is not None
+    # One run at the predicted rate, against the best of five.
+    assert float(plan[1]) < 0.8 * best
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("kernel_fluctuation.py", ("--inputs", "5"), "--inputs must be 11 or more"),
+        ("tune_model.py", ("--hidden", "0"), "--hidden must be 1 or more"),
+        ("tune_model.py", ("--activation", "swish"), "invalid choice: 'swish'"),
+        ("custom_activation.py", ("--networks", "1"), "--networks must be 2 or more"),
+    ],
+)
+def test_wrong_options_are_named(name, arguments, message):
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments], capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "failed"),
     [
@@ -97,3 +128,18 @@ def test_ci_check(tmp_path, arguments, status, failed):
     assert done.returncode == status, done.stderr
     assert re.findall(r"^failed: (.*)$", done.stdout, re.M) == ([failed] if failed else [])
     assert (tmp_path / "report" / "report.html").exists() == (status != 2)
+
+
+def test_ci_check_without_repflow_says_so(tmp_path):
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    done = subprocess.run(
+        [shutil.which("bash"), str(EXAMPLES / "ci_check.sh")],
+        cwd=tmp_path,
+        env={"PATH": str(empty)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("repflow is not on the PATH")
