@@ -165,11 +165,16 @@ def test_approach_and_nu_against_the_recursion(name, exponent, coefficient):
     assert path.vertex[-1] / path.kernel[-1] ** 2 / depth == pytest.approx(result.nu, rel=0.01)
 
 
-def test_hardtanh_falls_logarithmically():
-    result = critical("hardtanh")
+def _leaky_clip(z):
+    return z.clamp(-1, 1) + 0.25 * (z - z.clamp(-1, 1))
+
+
+@pytest.mark.parametrize("activation", ["hardtanh", _leaky_clip])
+def test_linear_up_to_a_kink_falls_logarithmically(activation):
+    result = critical(activation)
     assert result.approach.logarithmic
     assert (result.exponent, result.coefficient) == (0.0, 0.5)
-    kernel = typical_behaviour("hardtanh", 1.0, 0.0, 1.0, 1600).kernel
+    kernel = typical_behaviour(activation, 1.0, 0.0, 1.0, 1600).kernel
     assert (1 / kernel[1599] - 1 / kernel[399]) / math.log(4) == pytest.approx(1 / 0.5, rel=0.15)
 
 

@@ -44,6 +44,7 @@ class TestLines:
         assert (figure.layout.xaxis.type, figure.layout.yaxis.type) == ("log", "log")
         assert [annotation.text for annotation in figure.layout.annotations] == ["r"]
         assert figure.layout.shapes[0].y0 == 5.0
+        assert figure.layout.annotations[0].y == pytest.approx(np.log10(5.0))
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

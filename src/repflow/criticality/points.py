@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from repflow.activation import Activation
 from repflow.criticality.fixed_points import bracketed_roots, scan
@@ -147,7 +148,8 @@ def _fall(activation: Activation, at: Origin, C_W: float) -> tuple[Approach, boo
             break  # another term, not a power of z, is larger
         return (_power_law(m, alpha), True) if alpha < 0 else (away, False)
     beyond = min(first + 5, len(K) - 1)
-    if clear and fall[first] * fall[beyond] > 0:
+    edge = min((abs(kink) for kink in activation.kinks if abs(kink) > 1e-9), default=math.nan)
+    if clear and fall[first] * fall[beyond] > 0 and not _linear_up_to(activation, edge):
         slope = math.log(fall[beyond] / fall[first]) / math.log(K[beyond] / K[first])
         if slope < _STEEPEST:
             alpha = float(fall[first] / K[first] ** slope)
@@ -157,10 +159,18 @@ def _fall(activation: Activation, at: Origin, C_W: float) -> tuple[Approach, boo
     clear = gap[np.abs(gap) > 1e-11]
     if not len(clear) or clear[0] > 0:
         return away, False
-    edge = min((abs(kink) for kink in activation.kinks if abs(kink) > 1e-9), default=math.nan)
     coefficient = 0.5 * edge**2 if math.isfinite(edge) else None
     law = "K falls logarithmically" if coefficient is None else f"K ~ {coefficient:.4g} / log l"
     return Approach(0.0, coefficient, True, law), True
+
+
+def _linear_up_to(activation: Activation, edge: float) -> bool:
+    """Whether it has one slope on each side of 0 up to its first kink: K then feels it by exp(-edge^2/2K) alone."""
+    if not math.isfinite(edge):
+        return False
+    z = torch.linspace(0.05, 0.95, 19, dtype=torch.float64) * edge
+    slopes = torch.stack([activation(z) / z, activation(-z) / -z])
+    return bool((slopes - slopes[:, :1]).abs().max() <= 1e-12 * (1 + slopes.abs().max()))
 
 
 def _power_law(m: float, alpha: float) -> Approach:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -107,11 +108,11 @@ def lines(
 def add_references(figure: Figure, references: Mapping[str, float] | None) -> None:
     """Thin horizontal lines with their names at the right end."""
     for name, value in (references or {}).items():
-        figure.add_hline(
-            y=float(value),
-            line={"width": 1, "dash": "dot", "color": "#808890"},
-            annotation={"text": name, "font": {"size": 11}},
-            annotation_position="top right",
+        figure.add_hline(y=float(value), line={"width": 1, "dash": "dot", "color": "#808890"})
+        # On a logarithmic axis Plotly wants an annotation's place as a power of ten, which add_hline does not do.
+        place = math.log10(value) if figure.layout.yaxis.type == "log" else float(value)
+        figure.add_annotation(
+            text=name, font={"size": 11}, x=1, xref="x domain", xanchor="right", y=place, yanchor="bottom", showarrow=False
         )
 
 
