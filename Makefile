@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow lint format bench gallery docs clean
+.PHONY: help install demo test slow notebooks lint format bench gallery docs clean
 
 help:
 	@echo "make demo    theory and ensemble on real digits; writes report/report.html"
@@ -15,6 +15,7 @@ help:
 	@echo "make slow    the slow tests"
 	@echo "make lint    ruff, mypy and the import contracts"
 	@echo "make format  let ruff rewrite the files"
+	@echo "make notebooks executes notebooks/ and checks what they find"
 	@echo "make docs    the documentation site, in site/"
 	@echo "make gallery every experiment, in gallery/, and its page in docs/"
 	@echo "make bench   the scripts of benchmarks/, with ratios against their peers"
@@ -39,6 +40,9 @@ test: $(STAMP)
 
 slow: $(STAMP)
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n 2
+
+notebooks: $(STAMP)
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 tests/test_notebooks.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -65,5 +69,5 @@ docs: $(STAMP)
 	$(BIN)/python -m website
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .cache site
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from repflow import blocks
-from repflow.blocks import Checkpoint, check_seed, digest, generator, progress_bar, require_memory, run_blocks
+from repflow.blocks import (
+    Checkpoint,
+    check_seed,
+    derived_seed,
+    digest,
+    generator,
+    progress_bar,
+    require_memory,
+    run_blocks,
+)
 
 
 def test_streams_depend_on_seed_and_key_alone():
@@ -19,6 +28,13 @@ def test_streams_depend_on_seed_and_key_alone():
     assert np.array_equal(first, generator(3, 1, 2).standard_normal(8))
     others = [generator(4, 1, 2), generator(3, 2, 1), generator(3, 1), generator(3, 1, 2, 0)]
     assert all(not np.array_equal(first, other.standard_normal(8)) for other in others)
+
+
+def test_derived_seeds_are_seeds_of_their_own():
+    seeds = [derived_seed(3, 1, 2), derived_seed(4, 1, 2), derived_seed(3, 2, 1), derived_seed(3, 1), derived_seed(3)]
+    assert seeds[0] == derived_seed(3, 1, 2)
+    assert len(set(seeds)) == len(seeds)
+    assert all(check_seed(seed) == seed < 2**62 for seed in seeds)
 
 
 def test_streams_are_independent_normals():

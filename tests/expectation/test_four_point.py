@@ -86,6 +86,22 @@ def _quasi_monte_carlo(f, covariance, runs=12, power=14):
     return np.mean(means), np.std(means, ddof=1) / math.sqrt(runs)
 
 
+@pytest.mark.parametrize("name", ["tanh", "gelu", "arctan", "sigmoid"])
+def test_smooth_to_the_error_that_is_stated(reference, name):
+    """Three inputs, one of them twice, against the trapezoid rule in three dimensions, converged to rounding."""
+    f, kinks = reference.ACTIVATIONS[name]
+    assert kinks == ()
+    K = np.array([[1.239, -0.184, -0.291], [-0.184, 0.470, -0.101], [-0.291, -0.101, 0.688]])
+    u = np.linspace(-9.0, 9.0, 101)
+    w = np.exp(-0.5 * u * u) / math.sqrt(2 * math.pi) * (u[1] - u[0])
+    z = f(np.tensordot(np.linalg.cholesky(K), np.stack(np.meshgrid(u, u, u, indexing="ij")), 1))
+    exact = np.einsum("ijk,i,j,k->", z[0] ** 2 * z[1] * z[2], w, w, w)
+    found = _value(name, K, torch.tensor([[0, 0, 1, 2]]))
+    bound = reference.bound4(f, kinks, np.diag(K)[[0, 0, 1, 2]])
+    assert abs(float(found.values[0]) - exact) <= float(found.error[0]) * bound
+    assert float(found.error[0]) < 1e-8
+
+
 @pytest.mark.parametrize("name", ["hardtanh", "elu:0.5", "selu", "hardswish", "perceptron"])
 @pytest.mark.parametrize("case", ["isotropic", "unequal", "negative", "two repeated", "0.999"])
 def test_kinked_against_quasi_monte_carlo(reference, covariances, name, case):

@@ -14,7 +14,6 @@ from repflow.experiments.emergent_scale import (
     off_criticality,
     plateau_rate,
     ratio_interval,
-    verdict_of,
 )
 
 SET = ((100, 10), (200, 20))
@@ -88,13 +87,6 @@ def test_plateau_rate_covers_correlated_errors():
     rate, error = plateau_rate(plateau(10, 0.25, range(1, 30)))
     assert rate == pytest.approx(0.25, rel=1e-4)
     assert error > 0
-
-
-def test_verdicts_combine():
-    assert verdict_of(["agrees", "agrees"]) == "agrees"
-    assert verdict_of(["agrees", "inconclusive"]) == "inconclusive"
-    assert verdict_of(["inconclusive", "disagrees"]) == "disagrees"
-    assert verdict_of([]) == "inconclusive"
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import torch
 
 import repflow as rf
 from repflow.experiments import memorisation as module
-from repflow.experiments.memorisation import CASES, Run, Setting, interval, tangent_network, verdict_of
+from repflow.experiments.memorisation import CASES, Run, Setting, tangent_network, verdict_of
 from repflow.experiments.registry import find_experiment
 from repflow.training import Curves
 
@@ -84,15 +84,6 @@ def test_a_step_count_that_is_missing_is_inconclusive():
     assert verdict == "inconclusive"
     assert numbers["verdicts"]["steps_noise"] == "inconclusive"
     assert numbers["steps_noise_fit_from_labels_alone"][0] is None
-
-
-def test_interval_is_students():
-    mean, low, high = interval([1.0, 2.0, 3.0], 0.95)
-    assert mean == 2.0
-    assert high - mean == pytest.approx(4.302653 / np.sqrt(3), rel=1e-6)  # t of two degrees of freedom
-    assert mean - low == pytest.approx(high - mean)
-    assert interval([1.0], 0.95)[1:] == (-np.inf, np.inf)
-    assert interval([1.0, np.nan], 0.95)[1:] == (-np.inf, np.inf)
 
 
 def test_rates_are_those_of_the_optimiser():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from repflow.experiments import run_experiment
-from repflow.experiments.optimal_aspect_ratio import FACTOR, best_ratio, resampled, verdict_of
-from repflow.experiments.registry import interval_verdict
+from repflow.experiments.optimal_aspect_ratio import FACTOR, best_ratio, resampled
+from repflow.experiments.verdicts import combined_verdict, interval_verdict
 
 
 def test_best_ratio_is_the_vertex_of_a_parabola_in_log_ratio():
@@ -43,7 +43,7 @@ def test_resampling_gives_the_error_of_the_mean():
     ],
 )
 def test_rule(verdicts, verdict):
-    assert verdict_of(verdicts) == verdict
+    assert combined_verdict(verdicts) == verdict
 
 
 def test_small_run_is_whole_and_reaches_beyond_the_accepted_range(tmp_path):
@@ -66,5 +66,5 @@ def test_small_run_is_whole_and_reaches_beyond_the_accepted_range(tmp_path):
         assert min(column["loss"]) == pytest.approx(found["loss_at_best"])
         # Either end learns less than the middle.
         assert min(column["loss"]) < 0.9 * min(column["loss"][0], column["loss"][-1])
-    assert result["verdict"] == verdict_of(verdicts)
+    assert result["verdict"] == combined_verdict(verdicts)
     assert json.loads((tmp_path / "result.json").read_text()) == result

@@ -1,30 +1,18 @@
 """Parameter sharing: the data, the rule on made-up numbers, and a small run end to end."""
 
 import math
-import sys
 
 import numpy as np
 import pytest
 
 from repflow.experiments import run_experiment
-from repflow.experiments.parameter_sharing import (
-    CONTROLS,
-    CONV,
-    FC,
-    LC,
-    MAIN,
-    SCRAMBLED,
-    Errors,
-    above,
-    count_couplings,
-    examples_needed,
-    interval,
-    judge,
-)
-from repflow.experiments.shifted_digits import place, positions, shifted_digits
+from repflow.experiments.intervals import mean_interval
+from repflow.experiments.parameter_sharing import experiment as parameter_sharing
+from repflow.experiments.parameter_sharing.couplings import chart_curves, count_couplings, output_curves
+from repflow.experiments.parameter_sharing.experiment import above, examples_needed, judge
+from repflow.experiments.parameter_sharing.networks import CONTROLS, CONV, FC, LC, MAIN, SCRAMBLED, Errors, Setting
+from repflow.experiments.parameter_sharing.shifted_digits import place, positions, shifted_digits
 
-#: The module: the package has a function of that name once experiments are registered.
-parameter_sharing = sys.modules["repflow.experiments.parameter_sharing"]
 IMAGES = (100, 200)
 PARAMETERS = {FC: 1000, LC: 300, CONV: 20}
 #: Shared by all networks of a draw, as in the experiment.
@@ -76,14 +64,7 @@ def test_gains_are_paired_differences():
     assert row["difference"] == pytest.approx(apart.mean())
     # Student's t for four degrees of freedom, 95%: 2.776, from a printed table.
     assert row["high"] - row["difference"] == pytest.approx(2.776 * apart.std(ddof=1) / math.sqrt(5), rel=1e-3)
-    assert row["high"] - row["low"] < 0.5 * np.diff(interval([e.seen for e in found[LC, 200]])[1:])[0]
-
-
-def test_interval_covers_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    ends = np.array([interval(rng.normal(size=5))[1:] for _ in range(4000)])
-    assert ((ends[:, 0] < 0) & (ends[:, 1] > 0)).mean() == pytest.approx(0.95, abs=0.015)
-    assert interval([0.3]) == (0.3, -math.inf, math.inf)
+    assert row["high"] - row["low"] < 0.5 * np.diff(mean_interval([e.seen for e in found[LC, 200]])[1:])[0]
 
 
 def test_equal_errors_are_inconclusive():
@@ -119,6 +100,15 @@ def test_couplings_counted_in_the_flow():
     }
     assert rows["vertex", 4] == (256, 55, 55)
     assert rows["kernel", 3] == (9, 6, 6)
+
+
+def test_curves_of_output_distributions():
+    curves = {curve.name: curve for curve in output_curves([2, 3, 4, 9, 16], orders=(0, 1, 3))}
+    assert curves["infinite width"].count == (3, 6, 10, 45, 136)
+    assert curves["order 1/n"].count[1] == 6 + 21
+    assert (curves["order 1/n"].scaling, curves["order 1/n^3"].scaling) == ("N^4/8", "N^8/384")
+    kinds = {curve.kind for curve in chart_curves(12, 10)}
+    assert kinds == {"spins", "outputs", "weights"}
 
 
 # The data
@@ -196,7 +186,7 @@ def test_small_run(tmp_path):
 @pytest.mark.slow
 def test_a_sweep_of_the_rate_is_reported(monkeypatch, tmp_path):
     """As at size large, with hardly any training: another rate is another network, and 2^0 is the run itself."""
-    monkeypatch.setitem(parameter_sharing._SIZES, "large", parameter_sharing.Setting(12, (20, 40), 2, 3, 10, (-3, 0)))
+    monkeypatch.setitem(parameter_sharing._SIZES, "large", Setting(12, (20, 40), 2, 3, 10, (-3, 0)))
     numbers = run_experiment("parameter-sharing", tmp_path, size="large", seed=1)["numbers"]
     seen = {(row["network"], row["octave"]): row["seen"] for row in numbers["sweep"]}
     assert set(seen) == {(name, octave) for name in MAIN for octave in (-3, 0)}

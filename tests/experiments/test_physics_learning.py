@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 from scipy.special import gammaln
-from scipy.stats import beta, chisquare, t
+from scipy.stats import chisquare
 
 from repflow import theories as th
-from repflow.experiments import physics_learning as rules
-from repflow.experiments import physics_learning_parts as parts
-from repflow.experiments.physics_learning_figure import figure, table
+from repflow.experiments.intervals import share_interval
+from repflow.experiments.physics_learning import experiment as rules
+from repflow.experiments.physics_learning import noise_free, samples
+from repflow.experiments.physics_learning.figure import figure, table
 from repflow.experiments.registry import find_experiment
 
 
@@ -85,19 +86,6 @@ def test_sparse_rule_asks_for_a_line_in_log_m():
     assert found == "inconclusive"
 
 
-def test_common_slope_is_that_of_dummy_variables():
-    random = np.random.default_rng(1)
-    group = np.repeat([2, 4, 8], 4)
-    x, error = random.normal(size=12), random.uniform(0.5, 1.0, 12)
-    y = 3.0 * x + group + 2 * error * random.normal(size=12)
-    found = parts.common_slope(group.tolist(), x, y, error)
-    dense = np.column_stack([x, *(group == each for each in (2, 4, 8))]) / error[:, None]
-    solved, left, _, _ = np.linalg.lstsq(dense, y / error, rcond=None)
-    stderr = np.sqrt(np.linalg.inv(dense.T @ dense)[0, 0] * max(1.0, left[0] / 8))
-    assert found.slope == pytest.approx(solved[0])
-    assert found.interval[1] - found.slope == pytest.approx(t.ppf(0.975, 8) * stderr)
-
-
 @pytest.mark.parametrize(
     ("power", "spread", "verdict"),
     [(-0.5, 0.01, "agrees"), (-0.4, 0.01, "disagrees"), (-0.5, 0.2, "inconclusive"), (-0.55, 0.02, "inconclusive")],
@@ -126,49 +114,13 @@ def test_gain_rule(power, error, verdict):
     [(200, 200, "agrees"), (100, 200, "disagrees"), (60, 60, "inconclusive"), (194, 200, "inconclusive")],
 )
 def test_class_rule(right, draws, verdict):
-    low, high = parts.share_interval(right, draws)
-    everything = {"interval": list(parts.share_interval(500, 500))}
+    low, high = share_interval(right, draws)
+    everything = {"interval": list(share_interval(500, 500))}
     assert rules.class_part([everything, {"interval": [low, high]}])[0] == verdict
 
 
-def test_verdict_of_parts():
-    assert rules.verdict_of(["agrees", "agrees"]) == "agrees"
-    assert rules.verdict_of(["agrees", "inconclusive"]) == "inconclusive"
-    assert rules.verdict_of(["inconclusive", "disagrees"]) == "disagrees"
-
-
-def test_share_interval_is_that_of_the_beta_distribution():
-    np.testing.assert_allclose(parts.share_interval(7, 20), beta.ppf([0.025, 0.975], [7, 8], [14, 13]))
-
-
-def test_median_interval_covers():
-    random = np.random.default_rng(0)
-    inside = [
-        low <= np.log(2) <= high
-        for low, high in (parts.median_interval(random.exponential(size=21)) for _ in range(2000))
-    ]
-    assert 0.95 <= np.mean(inside) < 0.985
-
-
-def test_mean_interval_covers():
-    random = np.random.default_rng(1)
-    inside = [low <= 0 <= high for low, high in (parts.mean_interval(random.normal(size=5)) for _ in range(2000))]
-    assert 0.94 < np.mean(inside) < 0.96
-
-
-def test_power_law_covers():
-    random = np.random.default_rng(2)
-    x = np.array([6.0, 8.0, 11.0, 16.0, 30.0])
-    error = np.array([0.05, 0.02, 0.04, 0.03, 0.05])
-    found = [
-        parts.power_law(x, 3 * x**0.7 * np.exp(error * random.normal(size=5)), error * 3 * x**0.7) for _ in range(2000)
-    ]
-    assert np.mean([each.exponent for each in found]) == pytest.approx(0.7, abs=0.002)
-    assert 0.94 < np.mean([each.interval[0] <= 0.7 <= each.interval[1] for each in found]) < 0.99
-
-
 def test_unseen_curve_on_few_spins():
-    rows = parts.unseen_curve(th.KLocal(5, 2, fields=True), 15, seed=0)
+    rows = noise_free.unseen_curve(th.KLocal(5, 2, fields=True), 15, seed=0)
     assert {row["parameters"] for row in rows} == {15}
     assert [row["experiments"] for row in rows][-1] == 30
     for row in rows:
@@ -177,21 +129,21 @@ def test_unseen_curve_on_few_spins():
 
 
 def test_memorisation_on_few_spins():
-    errors = parts.memorisation(th.Generic(6, fields=True), 12, 0, (0.2, 0.5, 0.8))
+    errors = noise_free.memorisation(th.Generic(6, fields=True), 12, 0, (0.2, 0.5, 0.8))
     assert abs(errors.mean() - 1.0) < 0.1
-    local = parts.memorisation(th.Local((6,), fields=True), 12, 0, (0.5,))
+    local = noise_free.memorisation(th.Local((6,), fields=True), 12, 0, (0.5,))
     assert local.mean() < 0.75
 
 
 def test_open_chain_has_the_boltzmann_distribution():
     theory = th.TranslationInvariant((4,), periodic=False).theory([0.3])
-    samples = parts.open_chain(4, 0.3, 20_000, seed=0)
-    index = (samples < 0) @ (1 << np.arange(4))
+    drawn = samples.open_chain(4, 0.3, 20_000, seed=0)
+    index = (drawn < 0) @ (1 << np.arange(4))
     assert chisquare(np.bincount(index, minlength=16), 20_000 * np.exp(theory.log_probabilities())).pvalue > 1e-3
 
 
 def test_sharing_gain_is_as_expected_on_few_spins():
-    rows = parts.sharing_gain((4, 6, 20), 300, (60, 120), 0, lambda message, share: None)
+    rows = samples.sharing_gain((4, 6, 20), 300, (60, 120), 0, lambda message, share: None)
     for row in rows[:2]:
         assert abs(row["ratio"] - row["expected"]) < 5 * row["stderr"]
         assert 0.8 < row["expected"] / row["links"] < 1.2

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from repflow.experiments import run_experiment
-from repflow.experiments.rg_flow import KEPT, OFF_KEPT, judge, judge_digits, memory_rate
-from repflow.experiments.rg_flow_parts import Running, octave_exponents, power, regression, rg_step
+from repflow.experiments.rg_flow import layer_step
+from repflow.experiments.rg_flow.digits import octave_exponents
+from repflow.experiments.rg_flow.experiment import KEPT, OFF_KEPT, judge, judge_digits, memory_rate
+from repflow.experiments.rg_flow.layer_step import rg_step
+from repflow.experiments.rg_flow.one_input import Running, power, regression
 
 CHI = math.exp(-1 / 5)
 
@@ -116,13 +119,11 @@ def test_one_step_agrees_and_a_wrong_step_is_seen(monkeypatch):
     assert found["p_value"] > 1e-3
     for name in ("mean", "variance", "third cumulant"):
         assert found[name]["integrated"] == pytest.approx(found[name]["sampled"], abs=5 * found[name]["stderr"])
-    from repflow.experiments import rg_flow_parts
-
-    right = rg_flow_parts.moments_of
+    right = layer_step.moments_of
     # a new layer's own fluctuation ten per cent too large
-    monkeypatch.setattr(rg_flow_parts, "moments_of", lambda *args: right(*args) * np.array([1.0, 1.1, 1.0]))
+    monkeypatch.setattr(layer_step, "moments_of", lambda *args: right(*args) * np.array([1.0, 1.1, 1.0]))
     assert rg_step(6, 5, 40_000, (1, 2))["variance"]["z"] < found["variance"]["z"] - 3.0
-    monkeypatch.setattr(rg_flow_parts, "moments_of", lambda *args: right(*args) * np.array([1.02, 1.0, 1.0]))
+    monkeypatch.setattr(layer_step, "moments_of", lambda *args: right(*args) * np.array([1.02, 1.0, 1.0]))
     assert rg_step(6, 5, 40_000, (1, 2))["p_value"] < 1e-3
 
 

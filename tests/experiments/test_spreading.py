@@ -7,7 +7,8 @@ import pytest
 
 from repflow.experiments import run_experiment
 from repflow.experiments.registry import find_experiment
-from repflow.experiments.spreading import between_verdict, judge, verdict_of
+from repflow.experiments.spreading.experiment import between_verdict, judge
+from repflow.experiments.verdicts import combined_verdict
 from repflow.theories.quantum.covering import Exponent
 from repflow.theories.quantum.light_cone import Front
 
@@ -24,7 +25,7 @@ def verdict(*, cone=None, bound=1.8, violations=0, local=1.05, generic=0.0, betw
     fits = {"local": exponent(local, half), "generic": exponent(generic, half), "k-local": exponent(between, half)}
     parts, numbers = judge(cone or front(), bound, violations, fits)
     assert all(numbers[f"{name}_verdict"] == part for name, part in parts.items())
-    return verdict_of(list(parts.values())), {name for name, part in parts.items() if part != "agrees"}, numbers
+    return combined_verdict(list(parts.values())), {name for name, part in parts.items() if part != "agrees"}, numbers
 
 
 def test_all_agree():

@@ -7,47 +7,19 @@ import numpy as np
 import pytest
 
 from repflow.experiments import run_experiment
-from repflow.experiments.thermalisation import (
+from repflow.experiments.thermalisation.experiment import (
     basis_part,
     counterfactual_part,
     equilibration_part,
     local_part,
     plateau_part,
 )
-from repflow.experiments.thermalisation_parts import (
-    TIMES,
-    Counted,
-    Equilibrated,
-    Followed,
-    Ramp,
-    failing_from,
-    fit_slope,
-    follow,
-    mean_interval,
-)
+from repflow.experiments.thermalisation.kicked_chain import Followed, Ramp, failing_from, follow
+from repflow.experiments.thermalisation.static_chain import TIMES, Counted, Equilibrated
 from repflow.theories import quantum as qm
 
 N = np.arange(4, 11)
 NOISE = np.random.default_rng(0).normal(size=(len(N), 6))
-
-
-def test_slope_and_the_coverage_of_its_interval():
-    exact = fit_slope(N, 3.0 * 2.0 ** (-0.5 * N))
-    assert (exact.slope, exact.intercept) == pytest.approx((-0.5, np.log2(3.0)))
-    assert exact.high - exact.low < 1e-6
-    rng = np.random.default_rng(1)
-    fits = [fit_slope(N, 2.0 ** (-0.5 * N + 0.1 * rng.normal(size=len(N)))) for _ in range(1000)]
-    covered = np.mean([fit.low <= -0.5 <= fit.high for fit in fits])
-    assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 1000)
-    for values, message in ((np.ones(2), "three"), (np.ones(6), "three"), (-np.ones(7), "positive")):
-        with pytest.raises(ValueError, match=message):
-            fit_slope(N[: len(values)] if message == "three" and len(values) == 2 else N, values)
-
-
-def test_interval_of_a_mean_covers():
-    rng = np.random.default_rng(2)
-    found = [mean_interval(rng.normal(size=8)) for _ in range(1000)]
-    assert abs(np.mean([low <= 0 <= high for _, low, high in found]) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 1000)
 
 
 def static(slope=-0.5, scatter=0.02, share=0.1):

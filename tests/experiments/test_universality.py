@@ -7,19 +7,9 @@ import pytest
 
 from repflow.criticality import critical, typical_behaviour
 from repflow.experiments import run_experiment
-from repflow.experiments.universality import (
-    DEPTHS,
-    Ensemble,
-    Member,
-    _scale_invariant,
-    bump,
-    follow,
-    inverse_sinh,
-    judge_flows,
-    judge_networks,
-    lopsided,
-    spread_of,
-)
+from repflow.experiments.universality.experiment import _scale_invariant, judge_flows, judge_networks
+from repflow.experiments.universality.members import DEPTHS, Member, bump, follow, inverse_sinh, lopsided
+from repflow.experiments.universality.networks import Ensemble, spread_of
 
 
 @pytest.fixture(scope="module")

@@ -138,3 +138,27 @@ def test_plotly_py_draws_what_the_bundle_draws():
     kinds = {trace.type for figure in some_figures().values() for trace in figure.data}
     assert kinds <= {"scatter", "bar", "heatmap", "contour", "histogram"}
     assert np.all([isinstance(figure, plotly.graph_objects.Figure) for figure in some_figures().values()])
+
+
+def test_titles_of_panels_stand_below_the_buttons():
+    from plotly.subplots import make_subplots
+
+    panels = make_subplots(1, 2, subplot_titles=("left", "right"))
+    panels.update_layout(margin_t=30, height=400)
+    html = figure_html(panels, "panels")
+    assert '"margin":{"t":64}' in html
+    assert "height:434px" in html.replace(" ", "")
+    assert panels.layout.height == 400  # the figure itself is as it was
+    assert '"margin":{"t":64}' not in figure_html(one_figure(), "one")
+
+
+def test_pages_share_one_style():
+    from repflow.figures import page_environment
+
+    base = page_environment().get_template("base.css").render()
+    for template in ("report.html.j2", "plan.html.j2", "experiment.html.j2", "gallery.html.j2"):
+        source = page_environment("repflow.reporting").loader.get_source(
+            page_environment("repflow.reporting"), template
+        )[0]
+        assert source.startswith('{% extends "base.html.j2" %}')
+    assert base in figure_page(one_figure(), "title")

@@ -1,8 +1,9 @@
 """Gaussian expectations of one, two and four activations and of their derivatives: what the theory integrates.
 
 ``single`` one variable, ``pair_map`` all pairs of inputs with derivatives in the kernel, ``four_point`` quadruples.
-Behind them: closed forms (``closed``), the Mehler series (``mehler``), quadrature cut at kinks (``split``,
-``kinked``), and series in canonical coordinates (``canonical``, ``pair_series``).
+Behind them: closed forms (``closed``, ``homogeneous``), the Mehler series (``mehler``), quadrature cut at kinks
+(``legendre``, ``split``, ``kinked``), and series of pair products in canonical coordinates (``rotated`` where sigma is
+smooth, ``pair_series`` where it has kinks).
 """
 
 from repflow.expectation.four_point import FourPoint, four_point

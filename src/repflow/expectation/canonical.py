@@ -67,11 +67,6 @@ def least_correlated_pairing(covariance: Tensor) -> Tensor:
     return torch.stack([largest_correlation(arrange(covariance, order)) for order in PAIRINGS]).argmin(0)
 
 
-def least_correlated(covariance: Tensor) -> Tensor:
-    """Covariances (M, 4, 4) arranged so that the pairs (1, 2) and (3, 4) have the smallest c_1."""
-    return arranged(covariance, PAIRINGS, least_correlated_pairing(covariance))
-
-
 def arranged(covariance: Tensor, orders: Sequence[tuple[int, ...]], which: Tensor) -> Tensor:
     """Covariances (M, 4, 4), each in the order ``orders[which[m]]``."""
     order = torch.tensor(orders, device=covariance.device)[which]

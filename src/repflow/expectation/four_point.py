@@ -1,12 +1,15 @@
-"""<s_a s_b s_c s_d> for quadruples of inputs: which method serves which pattern of repeated inputs.
+"""<s^(i)_a s^(j)_b s^(k)_c s^(l)_d> for quadruples of inputs: which method serves which pattern of repetitions.
 
-A quadruple with repeated entries is an integral of fewer dimensions and is taken as such: (a, a, a, a) one, (a, a, a,
-b) and (a, a, b, b) two, (a, a, b, c) three.
+A quadruple of one or two different inputs is an integral of one or two dimensions and is taken as such. Of more, it is
+a series of the products of its two pairs: computed once a pair and rotated for smooth activations, smoothed for those
+with kinks; for activations that are straight on either side of 0 it is a moment of signs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,16 +17,23 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from repflow.activation import Activation
-from repflow.expectation.canonical import least_correlated
-from repflow.expectation.kinked import COLLINEAR
-from repflow.expectation.kinked_series import kinked_four_point
-from repflow.expectation.mehler import Series, correlations
+from repflow.expectation.canonical import PAIRINGS, arranged, least_correlated_pairing, rearranged_columns
+from repflow.expectation.derived import derived
+from repflow.expectation.homogeneous import homogeneous_moments
+from repflow.expectation.kinked_series import kinked_products
 from repflow.expectation.orthant import four_steps
-from repflow.expectation.pair_series import Sides, pair_series
+from repflow.expectation.pair_series import Sides, product_series
+from repflow.expectation.pair_tables import trapezoid_error
+from repflow.expectation.rotated import rotated_series
 from repflow.expectation.single import rule
-from repflow.expectation.split import split_expectations
+from repflow.expectation.two_inputs import two_inputs
 
-_TOL_SMOOTH = 1e-9
+#: Derivative orders of the four factors.
+Orders = tuple[int, int, int, int]
+
+_TOL = 1e-10
+#: Relative error above which a quadruple is taken again with more terms.
+_RESOLVED = 1e-9
 #: Relative difference of covariances below which two inputs count as equal.
 _SAME = 1e-13
 
@@ -61,23 +71,13 @@ def four_point(activation: Activation, kernel: Float64[Tensor, "N N"], quadruple
     FourPoint
     """
     # Inputs that coincide are one input: the pattern of repetitions then shows in the indices.
-    ordered, _ = _representatives(kernel)[quadruples].sort(dim=1)
+    ordered, _ = representatives(kernel)[quadruples].sort(dim=1)
     unique, back = torch.unique(ordered, dim=0, return_inverse=True)
-    values = kernel.new_empty(len(unique))
-    error = kernel.new_zeros(len(unique))
-    quadrature = rule(activation, kernel.diagonal())
-    fourth = quadrature.mean(activation(quadrature.z) ** 4)
-    bound = fourth[unique].clamp(min=1e-300).pow(0.25).prod(1)
-    if activation.name == "sin" and activation.registered:
-        values = _sines(kernel, unique)
-    elif activation.name == "perceptron" and activation.registered:
-        values = four_steps(_gather(kernel, unique))
-    else:
-        _by_pattern(activation, kernel, unique, fourth, values, error)
-    return FourPoint(values[back], (error / bound)[back])
+    values, error = quadruple_moments(activation, kernel, unique, [(0, 0, 0, 0)])
+    return FourPoint(values[back, 0], error[back, 0])
 
 
-def _representatives(kernel: Tensor) -> Tensor:
+def representatives(kernel: Tensor) -> Tensor:
     """For each input the first one that is equal to it: the same variance, which is also their covariance."""
     variance = kernel.diagonal()
     scale = _SAME * torch.maximum(variance[:, None], variance[None, :])
@@ -86,87 +86,41 @@ def _representatives(kernel: Tensor) -> Tensor:
     return same.long().argmax(1)
 
 
-def _by_pattern(
-    activation: Activation, kernel: Tensor, quadruples: Tensor, fourth: Tensor, values: Tensor, error: Tensor
-) -> None:
-    equal = quadruples[:, 1:] == quadruples[:, :-1]
-    code = equal[:, 0] * 4 + equal[:, 1] * 2 + equal[:, 2] * 1
-    chosen = code == 7
-    values[chosen] = fourth[quadruples[chosen, 0]]
-    series = Series(activation, kernel.diagonal())
-    for power in (1, 2, 3):
-        series.add(str(power), _power(activation, power))
-    rho = correlations(kernel)
-    for pattern, first, second, powers in ((6, 0, 3, (3, 1)), (3, 3, 0, (3, 1)), (5, 0, 3, (2, 2))):
-        chosen = torch.nonzero(code == pattern).ravel()
-        a, b = quadruples[chosen, first], quadruples[chosen, second]
-        values[chosen], error[chosen] = _two(activation, kernel, series, rho, a, b, powers)
-    for pattern, order in ((4, (0, 2, 3)), (2, (1, 0, 3)), (1, (2, 0, 1))):
-        chosen = torch.nonzero(code == pattern).ravel()
-        values[chosen], error[chosen] = _three(activation, kernel, quadruples[chosen][:, list(order)])
-    chosen = torch.nonzero(code == 0).ravel()
-    values[chosen], error[chosen] = _four(activation, kernel, quadruples[chosen])
-
-
-def _power(activation: Activation, power: int) -> Callable[[Tensor], Tensor]:
-    return lambda z: activation(z) ** power
-
-
-def _two(
-    activation: Activation, kernel: Tensor, series: Series, rho: Tensor, a: Tensor, b: Tensor, powers: tuple[int, int]
+def quadruple_moments(
+    activation: Activation, kernel: Tensor, quadruples: Tensor, arrangements: Sequence[Orders]
 ) -> tuple[Tensor, Tensor]:
-    """<s_a^p s_b^q>."""
-    values, unresolved = series.pairs(str(powers[0]), str(powers[1]), a, b, rho[a, b], _TOL_SMOOTH)
-    error = torch.zeros_like(values)
-    for number in torch.nonzero(unresolved).ravel().tolist():
-        i, j = int(a[number]), int(b[number])
-        order = powers if kernel[i, i] >= kernel[j, j] else powers[::-1]
-        if kernel[i, i] < kernel[j, j]:
-            i, j = j, i
-        if float((1 - rho[i, j]) * (1 + rho[i, j])) < COLLINEAR:  # one dimension
-            values[number] = _collinear(activation, kernel, i, j, order)
-            continue
-        found = split_expectations(
-            [_power(activation, order[0])],
-            [_power(activation, order[1])],
-            activation.kinks,
-            kernel[i, i].reshape(1),
-            kernel[j, j].reshape(1),
-            kernel[i, j].reshape(1),
-        )
-        values[number] = found[0][0][0]
-    return values, error
+    """Expectations of several arrangements of derivatives over each quadruple.
 
+    Parameters
+    ----------
+    activation
+        sigma; the derivatives have to exist.
+    kernel
+        K, shape (N, N).
+    quadruples
+        Inputs in ascending order, those that coincide by one number, shape (Q, 4).
+    arrangements
+        Orders (i, j, k, l), with each tuple all its permutations.
 
-def _collinear(activation: Activation, kernel: Tensor, i: int, j: int, powers: tuple[int, int]) -> Tensor:
-    variance = kernel[i, i].reshape(1)
-    ratio = torch.sign(kernel[i, j]) * (kernel[j, j] / kernel[i, i]).sqrt()
-    kinks = torch.tensor(activation.kinks, dtype=torch.float64, device=kernel.device)
-    quadrature = rule(torch.cat([kinks, kinks / ratio])[None, :], variance)
-    z = quadrature.z
-    return quadrature.mean(activation(z) ** powers[0] * activation(ratio * z) ** powers[1])[0]
-
-
-def _three(activation: Activation, kernel: Tensor, triples: Tensor) -> tuple[Tensor, Tensor]:
-    """<s_a^2 s_b s_c>."""
-    if not len(triples):
-        return kernel.new_empty(0), kernel.new_empty(0)
-    covariance = _gather(kernel, triples[:, [0, 0, 1, 2]])
-    if activation.smooth:
-        values, share = pair_series(activation, covariance, _TOL_SMOOTH, Sides(single=(True, False)))
-        return values, share * values.abs()
-    return kinked_four_point(activation, covariance)
-
-
-def _four(activation: Activation, kernel: Tensor, quadruples: Tensor) -> tuple[Tensor, Tensor]:
-    """<s_a s_b s_c s_d>, all different: paired so that the pairs are correlated least."""
-    if not len(quadruples):
-        return kernel.new_empty(0), kernel.new_empty(0)
+    Returns
+    -------
+    values, error
+        Shape (Q, C) each; the errors are relative to the Cauchy-Schwarz bound prod <(s^(o))^4>^(1/4).
+    """
+    plain = set(arrangements) == {(0, 0, 0, 0)}
     covariance = _gather(kernel, quadruples)
-    if not activation.smooth:
-        return kinked_four_point(activation, covariance)
-    values, share = pair_series(activation, least_correlated(covariance), _TOL_SMOOTH)
-    return values, share * values.abs()
+    if plain and activation.registered and activation.name == "sin":
+        return _exact(_sines(covariance))
+    if plain and activation.registered and activation.name == "perceptron":
+        return _exact(four_steps(covariance))
+    if activation.slopes is not None and not activation.smooth:
+        values, short = homogeneous_moments(activation, covariance, arrangements)
+        return values, short[:, None].expand_as(values)
+    return _by_pattern(activation, kernel, quadruples, arrangements)
+
+
+def _exact(values: Tensor) -> tuple[Tensor, Tensor]:
+    return values[:, None], torch.zeros_like(values)[:, None]
 
 
 def _gather(kernel: Tensor, indices: Tensor) -> Tensor:
@@ -174,10 +128,99 @@ def _gather(kernel: Tensor, indices: Tensor) -> Tensor:
     return kernel[indices[:, :, None], indices[:, None, :]]
 
 
-def _sines(kernel: Tensor, quadruples: Tensor) -> Tensor:
+def _sines(covariance: Tensor) -> Tensor:
     """<sin sin sin sin> as a sum of <cos(z_1 +- z_2 +- z_3 +- z_4)> = exp(-Var/2)."""
-    covariance = kernel[quadruples[:, :, None], quadruples[:, None, :]]
-    signs = torch.cartesian_prod(*[torch.tensor([1.0, -1.0], dtype=torch.float64, device=kernel.device)] * 3)
+    signs = torch.cartesian_prod(*[torch.tensor([1.0, -1.0], dtype=torch.float64, device=covariance.device)] * 3)
     signs = torch.cat([torch.ones_like(signs[:, :1]), signs], dim=1)  # (8, 4)
     variance = torch.einsum("si,mij,sj->ms", signs, covariance, signs)
     return (signs.prod(1) * torch.exp(-0.5 * variance)).sum(1) / 8.0
+
+
+def _by_pattern(
+    activation: Activation, kernel: Tensor, quadruples: Tensor, arrangements: Sequence[Orders]
+) -> tuple[Tensor, Tensor]:
+    """By the number of different inputs and the kind of activation."""
+    values = kernel.new_empty(len(quadruples), len(arrangements))
+    error = torch.zeros_like(values)
+    bound = _bounds(activation, kernel, quadruples, arrangements)
+    changes = (quadruples[:, 1:] != quadruples[:, :-1]).sum(1)
+    few, many = torch.nonzero(changes <= 1).ravel(), torch.nonzero(changes > 1).ravel()
+    values[few], error[few] = two_inputs(activation, kernel, quadruples[few], arrangements)
+    if not activation.smooth:
+        covariance = _gather(kernel, quadruples[many])
+        silent = covariance.diagonal(dim1=1, dim2=2) <= 0
+        for mask in torch.unique(silent, dim=0):
+            chosen = torch.nonzero((silent == mask).all(1)).ravel()
+            found, share = _kinked(activation, covariance[chosen], arrangements, mask.tolist())
+            values[many[chosen]], error[many[chosen]] = found, share * bound[many[chosen]]
+        return values, _ratio(error, bound)
+    if len(many):
+        values[many], error[many] = _smooth(activation, kernel, quadruples[many], arrangements, bound[many])
+    grid = trapezoid_error(activation, kernel.diagonal(), max(max(o) for o in arrangements))
+    return values, _ratio(error, bound) + grid
+
+
+def _smooth(
+    activation: Activation, kernel: Tensor, quadruples: Tensor, arrangements: Sequence[Orders], bound: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Values and errors (M, C): a table for each pair, and quadruple by quadruple what its degrees do not resolve."""
+    covariance = _gather(kernel, quadruples)
+    pairing = least_correlated_pairing(covariance)
+    order = torch.tensor(PAIRINGS, device=kernel.device)[pairing]
+    columns = [((o[0], o[1]), (o[2], o[3])) for o in arrangements]
+    moved = rearranged_columns(arrangements, PAIRINGS).to(kernel.device)[pairing]
+    found, short = rotated_series(activation, kernel, quadruples.gather(1, order), columns, _TOL)
+    values, error = found.gather(1, moved), short.gather(1, moved)
+    left = torch.nonzero((_ratio(error, bound) > _RESOLVED).any(1)).ravel()
+    if len(left):
+        functions = [derived(activation, k) for k in range(max(max(o) for o in arrangements) + 1)]
+        part = arranged(covariance[left], PAIRINGS, pairing[left])
+        found, share = product_series(functions, part, _TOL, columns, Sides())
+        # Relative to the norms of the pairs' products, which are below the bound.
+        short = share.gather(1, moved[left]) * bound[left]
+        better = short < error[left]
+        values[left] = torch.where(better, found.gather(1, moved[left]), values[left])
+        error[left] = torch.where(better, short, error[left])
+    return values, error
+
+
+def _ratio(error: Tensor, bound: Tensor) -> Tensor:
+    """Of the bound; an expectation whose bound is 0 is 0."""
+    return torch.where(bound > 0, error / bound.clamp(min=1e-300), 0.0)
+
+
+def _bounds(activation: Activation, kernel: Tensor, quadruples: Tensor, arrangements: Sequence[Orders]) -> Tensor:
+    """prod <(s^(o))^4>^(1/4), shape (Q, C)."""
+    quadrature = rule(activation, kernel.diagonal())
+    fourth = {
+        order: quadrature.mean(activation.derivative(quadrature.z, order) ** 4).pow(0.25)
+        for order in {order for orders in arrangements for order in orders}
+    }
+    columns = []
+    for orders in arrangements:
+        slots = torch.stack([fourth[order][quadruples[:, slot]] for slot, order in enumerate(orders)])
+        columns.append(slots.prod(0))
+    return torch.stack(columns, dim=1)
+
+
+def _kinked(
+    activation: Activation, covariance: Tensor, arrangements: Sequence[Orders], silent: list[bool]
+) -> tuple[Tensor, Tensor]:
+    """Values and relative errors (M, C); an input of variance 0 contributes the constant s^(o)(0)."""
+    highest = max(max(orders) for orders in arrangements)
+    functions = [derived(activation, order) for order in range(highest + 1)]
+    constants = [float(activation.derivative(torch.zeros(1, dtype=torch.float64), k)[0]) for k in range(highest + 1)]
+    if any(silent):
+        functions.append(Activation("one", torch.ones_like, activation.breakpoints))
+    one = highest + 1
+    replaced = [tuple(one if quiet else o for o, quiet in zip(orders, silent, strict=True)) for orders in arrangements]
+    needed = sorted({p for orders in replaced for p in itertools.permutations(orders)})
+    copied = [slot if not quiet else silent.index(False) for slot, quiet in enumerate(silent)]
+    found, short = kinked_products(functions, covariance[:, copied][:, :, copied], needed)
+    column = torch.tensor([needed.index(orders) for orders in replaced], device=covariance.device)
+    factor = torch.tensor(
+        [math.prod(constants[o] for o, quiet in zip(orders, silent, strict=True) if quiet) for orders in arrangements],
+        dtype=torch.float64,
+        device=covariance.device,
+    )
+    return found[:, column] * factor, short[:, column]

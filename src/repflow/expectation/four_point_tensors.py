@@ -8,7 +8,6 @@ or two different inputs are integrals of one and two dimensions.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,19 +16,8 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from repflow.activation import Activation
-from repflow.expectation.canonical import PAIRINGS, least_correlated_pairing, rearranged_columns
-from repflow.expectation.derived import derived
-from repflow.expectation.four_point import _representatives
-from repflow.expectation.homogeneous import homogeneous_moments
-from repflow.expectation.kinked_series import kinked_products
-from repflow.expectation.pair_tables import trapezoid_error
-from repflow.expectation.rotated import rotated_series
-from repflow.expectation.single import rule
-from repflow.expectation.two_inputs import two_inputs
+from repflow.expectation.four_point import Orders, quadruple_moments, representatives
 
-Orders = tuple[int, int, int, int]
-
-_TOL = 1e-10
 _HIGHEST = 3
 
 
@@ -79,19 +67,14 @@ def four_point_tensors(
     if not wanted:
         return FourPointTensors({}, 0.0)
     _refuse(activation, max(max(entry) for entry in wanted))
-    distinct, place = torch.unique(_representatives(kernel), return_inverse=True)
+    distinct, place = torch.unique(representatives(kernel), return_inverse=True)
     reduced = kernel[distinct][:, distinct]
     count = len(distinct)
     quadruples = torch.combinations(torch.arange(count, device=kernel.device), 4, with_replacement=True)
     multisets = {tuple(sorted(entry)) for entry in wanted}
     arrangements: list[Orders] = sorted({(i, j, k, m) for o in multisets for i, j, k, m in itertools.permutations(o)})
-    if activation.slopes is not None and not activation.smooth:
-        covariance = reduced[quadruples[:, :, None], quadruples[:, None, :]]
-        values, short = homogeneous_moments(activation, covariance, arrangements)
-        error = short.max()
-    else:
-        values, error = _by_pattern(activation, reduced, quadruples, arrangements)
-    return FourPointTensors(_unfold(values, quadruples, arrangements, place, wanted), float(error))
+    values, error = quadruple_moments(activation, reduced, quadruples, arrangements)
+    return FourPointTensors(_unfold(values, quadruples, arrangements, place, wanted), float(error.max()))
 
 
 def _refuse(activation: Activation, highest: int) -> None:
@@ -137,70 +120,3 @@ def _unfold(
         code = (torch.tensor(entry, device=values.device)[permutation] * base).sum(1)
         found[entry] = values[rows, column[code]].reshape(n, n, n, n)
     return found
-
-
-def _by_pattern(
-    activation: Activation, kernel: Tensor, quadruples: Tensor, arrangements: list[Orders]
-) -> tuple[Tensor, Tensor]:
-    """Values (Q, C) by quadruple and arrangement, and the largest relative error."""
-    values = kernel.new_empty(len(quadruples), len(arrangements))
-    error = torch.zeros_like(values)
-    bound = _bounds(activation, kernel, quadruples, arrangements)
-    changes = (quadruples[:, 1:] != quadruples[:, :-1]).sum(1)
-    few, many = torch.nonzero(changes <= 1).ravel(), torch.nonzero(changes > 1).ravel()
-    values[few], error[few] = two_inputs(activation, kernel, quadruples[few], arrangements)
-    covariance = kernel[quadruples[many][:, :, None], quadruples[many][:, None, :]]
-    if not activation.smooth:
-        silent = covariance.diagonal(dim1=1, dim2=2) <= 0
-        for mask in torch.unique(silent, dim=0):
-            chosen = torch.nonzero((silent == mask).all(1)).ravel()
-            found, share = _kinked(activation, covariance[chosen], arrangements, mask.tolist())
-            values[many[chosen]], error[many[chosen]] = found, share * bound[many[chosen]]
-        return values, _ratio(error, bound).max()
-    if len(many):
-        pairing = least_correlated_pairing(covariance)
-        order = torch.tensor(PAIRINGS, device=kernel.device)[pairing]
-        columns = [((o[0], o[1]), (o[2], o[3])) for o in arrangements]
-        moved = rearranged_columns(arrangements, PAIRINGS).to(kernel.device)
-        found, short = rotated_series(activation, kernel, quadruples[many].gather(1, order), columns, _TOL)
-        values[many], error[many] = found.gather(1, moved[pairing]), short.gather(1, moved[pairing])
-    grid = trapezoid_error(activation, kernel.diagonal(), max(max(o) for o in arrangements))
-    return values, _ratio(error, bound).max() + grid
-
-
-def _ratio(error: Tensor, bound: Tensor) -> Tensor:
-    """Of the bound; an expectation whose bound is 0 is 0."""
-    return torch.where(bound > 0, error / bound.clamp(min=1e-300), 0.0)
-
-
-def _bounds(activation: Activation, kernel: Tensor, quadruples: Tensor, arrangements: list[Orders]) -> Tensor:
-    """prod <(s^(o))^4>^(1/4), shape (Q, C)."""
-    quadrature = rule(activation, kernel.diagonal())
-    fourth = {
-        order: quadrature.mean(activation.derivative(quadrature.z, order) ** 4).pow(0.25)
-        for order in {order for orders in arrangements for order in orders}
-    }
-    columns = []
-    for orders in arrangements:
-        slots = torch.stack([fourth[order][quadruples[:, slot]] for slot, order in enumerate(orders)])
-        columns.append(slots.prod(0))
-    return torch.stack(columns, dim=1)
-
-
-def _kinked(
-    activation: Activation, covariance: Tensor, arrangements: list[Orders], silent: list[bool]
-) -> tuple[Tensor, Tensor]:
-    """Values and relative errors (M, C); an input of variance 0 contributes the constant s^(o)(0)."""
-    functions = [activation, derived(activation, 1), Activation("one", torch.ones_like, activation.breakpoints)]
-    constants = [float(activation.derivative(torch.zeros(1, dtype=torch.float64), k)[0]) for k in (0, 1)]
-    replaced = [tuple(2 if quiet else o for o, quiet in zip(orders, silent, strict=True)) for orders in arrangements]
-    needed = sorted({p for orders in replaced for p in itertools.permutations(orders)})
-    copied = [slot if not quiet else silent.index(False) for slot, quiet in enumerate(silent)]
-    found, short = kinked_products(functions, covariance[:, copied][:, :, copied], needed)
-    column = torch.tensor([needed.index(orders) for orders in replaced], device=covariance.device)
-    factor = torch.tensor(
-        [math.prod(constants[o] for o, quiet in zip(orders, silent, strict=True) if quiet) for orders in arrangements],
-        dtype=torch.float64,
-        device=covariance.device,
-    )
-    return found[:, column] * factor, short[:, column]

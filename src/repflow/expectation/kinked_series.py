@@ -37,12 +37,6 @@ _BARE_STEP = 0.025
 _JUMP_ERROR, _KINK_ERROR = 0.16, 0.1
 
 
-def kinked_four_point(activation: Activation, covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and error estimates, shape (M,) each, for covariances (M, 4, 4) in any order."""
-    values, error = kinked_products([activation], covariance, [(0, 0, 0, 0)])
-    return values[:, 0], error[:, 0] * values[:, 0].abs()
-
-
 def kinked_products(
     functions: Sequence[Activation], covariance: Tensor, arrangements: Sequence[tuple[int, ...]]
 ) -> tuple[Tensor, Tensor]:

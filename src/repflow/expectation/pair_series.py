@@ -1,4 +1,4 @@
-"""<s_1 s_2 s_3 s_4>: Hermite series of the two pair products in canonical coordinates.
+"""<f_1 f_2 f_3 f_4>, with or without kinks: Hermite series of the two pair products in canonical coordinates.
 
     <s_1 s_2 s_3 s_4> = sum_jk P_jk Q_jk c_1^j c_2^k,      P_jk = <s_1 s_2 h_j(u_1) h_k(u_2)>,  Q_jk likewise
 
@@ -31,7 +31,9 @@ from repflow.expectation.smoothing import Smoothed
 #: Numbers of the functions of a pair's two variables.
 Product = tuple[int, int]
 
-_REACH = 8.5
+#: Half-range in u: Hermite functions of a high degree fall as exp(-u^2/4), 1e-8 and 1e-12 there. A kink costs more than
+#: the first of these anyway.
+_REACH, _SMOOTH_REACH = 8.5, 10.5
 _STEP_Z = 0.4  # trapezoid step in z: activations have poles at a distance of order 1.5 or more
 _MAX_TERMS = 512
 _FIRST_TERMS = 64  # of the first guess, which goes by c alone
@@ -57,16 +59,21 @@ class Sides:
     step: float = math.inf
     spread: Tensor | None = None
 
+    @property
+    def reach(self) -> float:
+        """Half-range of the trapezoid rule in u."""
+        return _SMOOTH_REACH if math.isinf(self.step) else _REACH
+
 
 @lru_cache(maxsize=256)
-def _axis(terms: int, nodes: int, device: str) -> tuple[Tensor, Tensor]:
+def _axis(terms: int, nodes: int, reach: float, device: str) -> tuple[Tensor, Tensor]:
     """Trapezoid nodes on [-reach, reach] and the matrix w h_m(u) from values to coefficients, shape (terms, nodes)."""
-    u = torch.linspace(-_REACH, _REACH, nodes, dtype=torch.float64, device=device)
+    u = torch.linspace(-reach, reach, nodes, dtype=torch.float64, device=device)
     w = torch.exp(-0.5 * u * u) / math.sqrt(2 * math.pi) * (u[1] - u[0])
     return u, hermite_values(u, terms) * w
 
 
-def _node_count(scale: Tensor, terms: Tensor, kinked: Tensor, widest: float) -> Tensor:
+def _node_count(scale: Tensor, terms: Tensor, kinked: Tensor, sides: Sides) -> Tensor:
     """Nodes that an axis needs, rounded up to an odd number on a geometric scale.
 
     Parameters
@@ -77,12 +84,12 @@ def _node_count(scale: Tensor, terms: Tensor, kinked: Tensor, widest: float) -> 
         Hermite terms on it, shape (M,).
     kinked
         Whether a line of kinks may run across it, shape (M,).
-    widest
-        Step there.
+    sides
+        With the step there.
     """
     step = torch.minimum(_STEP_Z / scale.clamp(min=1e-300), 2 * math.pi / (terms.double().sqrt() + 7.0))
-    step = torch.where(kinked, step.clamp(max=widest), step)
-    count = (2 * _REACH / step).clamp(min=8.0)
+    step = torch.where(kinked, step.clamp(max=sides.step), step)
+    count = (2 * sides.reach / step).clamp(min=8.0)
     grade = torch.ceil(torch.log(count / 8.0) / math.log(_QUANTUM) - 1e-9)
     return torch.ceil(8.0 * _QUANTUM**grade).long() | 1
 
@@ -94,26 +101,12 @@ def _first_terms(correlation: Tensor, tol: float) -> Tensor:
     return (2 ** grade.clamp(max=math.log2(_FIRST_TERMS))).long()
 
 
-def pair_series(
-    activation: Activation, covariance: Tensor, tol: float, sides: Sides | None = None
-) -> tuple[Tensor, Tensor]:
-    """<f(z_1) f(z_2) f(z_3) f(z_4)> for a batch of quadruples: :func:`product_series` of one function.
-
-    Returns
-    -------
-    values, error
-        Shape (M,) each; ``error`` is the bound on the relative remainder that was reached.
-    """
-    values, error = product_series([activation], covariance, tol, [((0, 0), (0, 0))], sides)
-    return values[:, 0], error[:, 0]
-
-
 def product_series(
     functions: Sequence[Activation],
     covariance: Tensor,
     tol: float,
     columns: Sequence[tuple[Product, Product]],
-    sides: Sides | None = None,
+    sides: Sides,
 ) -> tuple[Tensor, Tensor]:
     """<f_i(z_1) f_j(z_2) f_k(z_3) f_l(z_4)> for a batch of quadruples, several (i, j, k, l) at once.
 
@@ -135,7 +128,6 @@ def product_series(
     values, error
         Shape (M, C) each; ``error`` is the bound on the relative remainder that was reached.
     """
-    sides = sides or Sides()
     frame = canonical(covariance)
     m, device = len(covariance), covariance.device
     values, error = covariance.new_zeros(m, len(columns)), covariance.new_zeros(m, len(columns))
@@ -147,7 +139,7 @@ def product_series(
     todo = torch.arange(m, device=device)
     while len(todo):
         counts = torch.stack(
-            [_node_count(scale[todo, k], terms[todo, k], kinked[todo, k], sides.step) for k in (0, 1)], dim=1
+            [_node_count(scale[todo, k], terms[todo, k], kinked[todo, k], sides) for k in (0, 1)], dim=1
         )
         kinds, which = torch.unique(torch.cat([terms[todo], counts], dim=1), dim=0, return_inverse=True)
         again = []
@@ -159,7 +151,7 @@ def product_series(
                 expansions = [
                     _one_variable(functions, products, loading[part], t1)
                     if single
-                    else _two_variables(functions, products, loading[part], spread, (t1, t2), (n1, n2))
+                    else _two_variables(functions, products, loading[part], spread, (t1, t2), (n1, n2), sides.reach)
                     for products, loading, single, spread in zip(
                         wanted, (frame.first, frame.second), sides.single, _spreads(sides, part), strict=True
                     )
@@ -222,12 +214,13 @@ def _two_variables(
     spread: Tensor | None,
     terms: tuple[int, int],
     nodes: tuple[int, int],
+    reach: float,
 ) -> dict[Product, tuple[Tensor, Tensor]]:
     """For each (i, j) the coefficients (B, t1, t2) of f_i(z_1) f_j(z_2), averaged over ``spread`` (B, 2), and the
     shares of its norm left out.
     """
     device = str(loading.device)
-    (u1, h1), (u2, h2) = (_axis(t, n, device) for t, n in zip(terms, nodes, strict=True))
+    (u1, h1), (u2, h2) = (_axis(t, n, reach, device) for t, n in zip(terms, nodes, strict=True))
     z = loading[:, :, 0, None, None] * u1[:, None] + loading[:, :, 1, None, None] * u2
     used = {number for product in products for number in product}
     if spread is None:

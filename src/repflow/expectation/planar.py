@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from repflow.activation import Activation
-from repflow.expectation.single import _legendre
-from repflow.expectation.split import _GRADES, _panels
+from repflow.expectation.legendre import graded, legendre, normal_panels
 
 _NODES = 16  # exact to rounding for cos(4 phi) on half a turn
 _POINTS = 8
@@ -31,7 +30,7 @@ def planar_moments(activation: Activation, covariance: Tensor, arrangements: Seq
     zero = torch.atan2(loading[:, :, 1], loading[:, :, 0]) + 0.5 * math.pi
     edges, _ = torch.cat([zero, zero + math.pi], dim=1).remainder(2 * math.pi).sort(dim=1)
     edges = torch.cat([edges, edges[:, :1] + 2 * math.pi], dim=1)
-    nodes, weights = (torch.as_tensor(part, device=covariance.device) for part in _legendre(_NODES))
+    nodes, weights = legendre(_NODES, covariance.device)
     half, middle = 0.5 * edges.diff(dim=1), 0.5 * (edges[:, 1:] + edges[:, :-1])
     angle = (middle[:, :, None] + half[:, :, None] * nodes).flatten(1)
     weight = (half[:, :, None] * weights).flatten(1) / (2 * math.pi)
@@ -66,17 +65,17 @@ def planar_products(
         meeting = kinks[:, None, None] * second[j] - kinks[None, :, None] * second[i]
         steep = first.abs().clamp(min=1e-12)
         crossing = torch.sign(first) * kinks[:, None] / steep
-        grades = torch.tensor([*(-g for g in _GRADES[:0:-1]), *_GRADES], dtype=torch.float64, device=along.device)
+        grades = graded(along.device)
         around = crossing[:, :, None] + grades * (second.abs() / steep)[:, None]
         edges = torch.cat([base, (meeting / torch.where(across == 0, 1e-300, across)).ravel(), around.ravel()])
-        u, w = _panels(edges.clamp(-_REACH, _REACH).sort().values, _POINTS)
+        u, w = normal_panels(edges.clamp(-_REACH, _REACH).sort().values, _POINTS)
         u, w = u[w > 1e-25], w[w > 1e-25]
         total = covariance.new_zeros(len(arrangements))
         for part in torch.arange(len(u), device=along.device).split(max(1, _CHUNK // (4 * _POINTS * len(base)))):
             mean = first * u[part, None]
             cuts = (kinks - mean[:, :, None]) / torch.where(second == 0, 1e-300, second)[:, None]
             cuts = torch.cat([base.expand(len(part), -1), cuts.flatten(1).clamp(-_REACH, _REACH)], dim=1)
-            v, inner = _panels(cuts.sort(dim=1).values, _POINTS)
+            v, inner = normal_panels(cuts.sort(dim=1).values, _POINTS)
             z = mean[:, :, None] + second[:, None] * v[:, None]
             weight = inner * w[part, None]
             found = [function(z) for function in functions]

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from repflow.activation import Activation
+from repflow.expectation.legendre import normal_panels
 from repflow.expectation.pair_tables import derivatives
 from repflow.expectation.single import REACH
-from repflow.expectation.split import _panels
 
 _POINTS = 10
 _CHUNK = 2_000_000
@@ -150,7 +150,7 @@ class Products:
             if len(kinks):
                 cuts = ((kinks - m) / spread).clamp(-REACH, REACH)
                 edges, _ = torch.cat([edges, cuts], dim=1).sort(dim=1)
-            v, w = _panels(edges, _POINTS)
+            v, w = normal_panels(edges, _POINTS)
             stacks = self._stacks(m + spread * v)
             weights = [w]
             for q in range(self._highest - self._direct):  # He_q(e) / s^q

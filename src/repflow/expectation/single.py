@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from repflow.activation import Activation
+from repflow.expectation.legendre import normal_panels
 
 #: Half-range in u: exp(-u^2/2) is 5e-32 there.
 REACH = 12.0
@@ -51,12 +51,6 @@ class Rule:
     def mean(self, values: Tensor) -> Tensor:
         """Expectation of values at the nodes, shape (A, q) -> (A,)."""
         return (values * self.w).sum(-1)
-
-
-@lru_cache(maxsize=8)
-def _legendre(points: int) -> tuple[np.ndarray, np.ndarray]:
-    nodes, weights = np.polynomial.legendre.leggauss(points)
-    return nodes, weights
 
 
 def _uniform_edges(sigma_max: float, widest: float) -> np.ndarray:
@@ -104,12 +98,7 @@ def rule(kinks: Activation | Tensor, variance: Tensor, terms: int = 0, points: i
     if kinks.shape[1]:
         extra = (kinks / sigma.clamp(min=1e-300)[:, None]).clamp(-REACH, REACH)
         panels, _ = torch.cat([panels.expand(len(sigma), -1), extra], dim=1).sort(dim=1)
-    nodes, weights = (torch.as_tensor(a, device=sigma.device) for a in _legendre(points))
-    half_width = 0.5 * (panels[:, 1:] - panels[:, :-1])
-    middle = 0.5 * (panels[:, 1:] + panels[:, :-1])
-    u = (middle[:, :, None] + half_width[:, :, None] * nodes).flatten(1)
-    w = (half_width[:, :, None] * weights).flatten(1) * torch.exp(-0.5 * u * u) / math.sqrt(2 * math.pi)
-    return Rule(u, w, sigma)
+    return Rule(*normal_panels(panels, points), sigma)
 
 
 def nodes(

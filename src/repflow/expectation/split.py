@@ -12,24 +12,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from repflow.expectation.single import REACH, _legendre
+from repflow.expectation.legendre import graded, normal_panels
+from repflow.expectation.single import REACH
 
 Function = Callable[[Tensor], Tensor]
 
 _OUTER_POINTS = 12
 _INNER_POINTS = 10
 _CHUNK = 4_000_000
-_GRADES = (0.0, 0.7, 1.5, 3.0, 5.0, 8.0)
-
-
-def _panels(edges: Tensor, points: int) -> tuple[Tensor, Tensor]:
-    """Nodes u and Gaussian weights from sorted panel edges (..., e): shapes (..., (e - 1) points)."""
-    nodes, weights = (torch.as_tensor(a, device=edges.device) for a in _legendre(points))
-    half = 0.5 * (edges[..., 1:] - edges[..., :-1])
-    middle = 0.5 * (edges[..., 1:] + edges[..., :-1])
-    u = (middle[..., None] + half[..., None] * nodes).flatten(-2)
-    w = (half[..., None] * weights).flatten(-2) * torch.exp(-0.5 * u * u) / math.sqrt(2 * math.pi)
-    return u, w
 
 
 def conditional_means(
@@ -64,7 +54,7 @@ def conditional_means(
         if len(cuts):
             cut = ((cuts - m) / s.clamp(min=1e-300)).clamp(-REACH, REACH)
             edges, _ = torch.cat([edges, cut], dim=1).sort(dim=1)
-        v, w = _panels(edges, _INNER_POINTS)
+        v, w = normal_panels(edges, _INNER_POINTS)
         z = m + s * v
         for result, function in zip(results, functions, strict=True):
             result[start : start + step] = (function(z) * w).sum(-1)
@@ -102,7 +92,7 @@ def split_expectations(
     width = min(1.0, 1.5 / max(float(sigma.max()), 1e-300)) if len(k11) else 1.0
     base = torch.linspace(-REACH, REACH, 2 * math.ceil(REACH / width) + 1, dtype=torch.float64, device=k11.device)
     step = max(1, _CHUNK // (8 * (len(base) + 12 * len(kinks)) * _OUTER_POINTS))
-    grades = torch.tensor([*(-g for g in _GRADES[:0:-1]), *_GRADES], dtype=torch.float64, device=k11.device)
+    grades = graded(k11.device)
     for start in range(0, len(k11), step):
         part = slice(start, start + step)
         sig, slo, spr = sigma[part, None], slope[part, None], spread[part, None]
@@ -112,7 +102,7 @@ def split_expectations(
             steep = slo.abs().clamp(min=1e-12) * sig  # d(mean of z_2)/du
             edges.append(torch.where(slo < 0, -1.0, 1.0) * kink / steep + grades * spr / steep)
         merged, _ = torch.cat(edges, dim=1).clamp(-REACH, REACH).sort(dim=1)
-        u, w = _panels(merged, _OUTER_POINTS)
+        u, w = normal_panels(merged, _OUTER_POINTS)
         z1 = sig * u
         inner = conditional_means(right, kinks, slo * z1, spr.expand_as(z1))
         for i, f in enumerate(left):

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repflow.experiments.gram_chain import relu_products, simulate
-from repflow.experiments.registry import Outcome, Size, Tell, Verdict, experiment, interval_verdict
+from repflow.experiments.intervals import Z95
+from repflow.experiments.registry import Outcome, Size, Tell, experiment
+from repflow.experiments.verdicts import Verdict, combined_verdict, interval_verdict
 
 FloatArray = NDArray[np.float64]
 
@@ -26,7 +28,6 @@ APART, RATE_APART = 0.05, 0.1
 DEEP, SHALLOW = ((130, 39), (260, 78), (510, 153)), ((400, 40), (800, 80))
 #: tanh off criticality: C_W, and hidden widths.
 OFF_C_W, OFF_WIDTHS, OFF_RATIO = 1.2, (64, 128, 256), 0.25
-Z95 = 1.959964
 K1 = 1.0
 
 
@@ -100,7 +101,7 @@ def emergent_scale(size: Size, seed: int, tell: Tell) -> Outcome:
     numbers["verdicts"] = dict(verdicts)
     tell("verdict", 1.0)
     return Outcome(
-        verdict=verdict_of(list(verdicts.values())),
+        verdict=combined_verdict(list(verdicts.values())),
         numbers=numbers,
         table=_table([*critical, *off]),
         figure=_figure(critical, off),
@@ -155,15 +156,9 @@ def _critical(plan: Plan, seed: int, tell: Tell) -> tuple[list[Point], list[dict
         laws = double_scaling([max(0.01, count / n) for count in kept])
         for index, (count, law) in enumerate(zip(kept, laws, strict=True)):
             K, V = path.kernel[count], path.vertex[count]
-            value, error = variance(chains, index, float(K))
+            value, error = chains.relative_variance(index, float(K))
             found.append(Point("tanh", n, count, value, error, V / (n * K**2), None, law.variance, networks))
     return found, plain
-
-
-def variance(chains: Any, index: int, K: float) -> tuple[float, float]:
-    """Var G/K^2 in one of the layers kept, and its standard error."""
-    mean, _ = chains.mean(index, lambda g: g / K)
-    return chains.mean(index, lambda g: (g / K - mean) ** 2)  # the mean's own error enters in second order
 
 
 def _off_critical(plan: Plan, seed: int) -> tuple[list[Point], float]:
@@ -181,7 +176,7 @@ def _off_critical(plan: Plan, seed: int) -> tuple[list[Point], float]:
         chains = simulate("tanh", OFF_C_W, 0.0, K_star, n, layers, plan.off, (seed, 14, number), response)
         for index, count in enumerate(kept):
             K = float(path.kernel[count])
-            value, error = variance(chains, index, K)
+            value, error = chains.relative_variance(index, K)
             leading = float(path.vertex[count]) / (n * K**2)
             found.append(Point("tanh off criticality", n, count, value, error, leading, None, None, plan.off))
     return found, chi
@@ -236,8 +231,8 @@ def _collapse(
                     exact_verdicts.append(
                         interval_verdict(middle - spread, middle + spread, (1.0 / (1.0 + APART), 1.0 + APART))
                     )
-        verdicts[f"{activation} collapses"] = verdict_of(pair_verdicts)
-    verdicts["relu is exact"] = verdict_of(exact_verdicts)
+        verdicts[f"{activation} collapses"] = combined_verdict(pair_verdicts)
+    verdicts["relu is exact"] = combined_verdict(exact_verdicts)
     return verdicts, numbers
 
 
@@ -294,13 +289,6 @@ def plateau_rate(points: Sequence[Point]) -> tuple[float, float]:
     )
     repeated = max(1.0, 2.0 / float(best[1]))
     return float(best[1]), math.sqrt(float(covariance[1, 1]) * repeated)
-
-
-def verdict_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """All agree, one disagrees, or neither."""
-    if "disagrees" in verdicts:
-        return "disagrees"
-    return "agrees" if verdicts and all(verdict == "agrees" for verdict in verdicts) else "inconclusive"
 
 
 def _table(points: Sequence[Point]) -> dict[str, list[Any]]:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repflow.experiments.emergent_scale import verdict_of
 from repflow.experiments.gram_chain import relu_products
-from repflow.experiments.registry import Outcome, Size, Tell, Verdict, experiment, interval_verdict
+from repflow.experiments.intervals import Z95
+from repflow.experiments.registry import Outcome, Size, Tell, experiment
+from repflow.experiments.verdicts import Verdict, combined_verdict, interval_verdict
 
 FloatArray = NDArray[np.float64]
 
@@ -24,7 +25,6 @@ CLAIM = (
 #: Hidden width; L/n of the first and the last layer of the rule; how far measured and predicted may lie apart.
 WIDTH, EARLY, LATE, APART = 64, 0.25, 1.0, 0.1
 GROUPS = 25
-Z95 = 1.959964
 #: n times the shift of C_W that keeps the mean of tanh networks (PDLT section 5.4).
 TANH_SHIFT = 2.0 / 3.0
 _SIZES: dict[Size, tuple[int, int]] = {  # networks drawn neuron by neuron, and through the law of relu's layers
@@ -126,7 +126,7 @@ def fluctuations(size: Size, seed: int, tell: Tell) -> Outcome:
     numbers |= {"accepted": [1.0 - APART, 1.0 + APART], "verdicts": dict(verdicts)}
     tell("verdict", 1.0)
     return Outcome(
-        verdict=verdict_of(list(verdicts.values())),
+        verdict=combined_verdict(list(verdicts.values())),
         numbers=numbers,
         table=_table(rows),
         figure=_figure(rows),

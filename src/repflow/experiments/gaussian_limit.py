@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import curve_fit
-from scipy.stats import chi2
 
-from repflow.experiments.registry import Outcome, Size, Tell, experiment, interval_verdict
+from repflow.experiments.fits import RateFit, fit_rate
+from repflow.experiments.registry import Outcome, Size, Tell, experiment
+from repflow.experiments.verdicts import interval_verdict
 
 FloatArray = NDArray[np.float64]
 
@@ -27,64 +26,6 @@ _SIZES: dict[Size, tuple[tuple[int, ...], int]] = {
     "default": ((8, 12, 16, 24, 32, 48, 64, 96, 128), 40_000),
     "large": ((8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256), 200_000),
 }
-
-
-@dataclass(frozen=True)
-class RateFit:
-    """kurtosis = a n^slope (1 + b/n), fitted to its logarithm by weighted least squares.
-
-    Attributes
-    ----------
-    slope, slope_error
-        With its standard error.
-    amplitude, next_order
-        a and b.
-    p_value
-        Of the fit's chi-square.
-    """
-
-    slope: float
-    slope_error: float
-    amplitude: float
-    next_order: float
-    p_value: float
-
-    def at(self, n: FloatArray) -> FloatArray:
-        """The fitted kurtosis."""
-        return np.asarray(self.amplitude * n**self.slope * (1.0 + self.next_order / n))
-
-
-def fit_rate(n: FloatArray, kurtosis: FloatArray, error: FloatArray) -> RateFit:
-    """Fit the rate at which a kurtosis falls with the width n; all arrays of shape (M,), M of 4 or more.
-
-    The term b/n takes up the next order of 1/n, which would otherwise bend the line and bias its slope at small widths.
-
-    Raises
-    ------
-    ValueError
-        There are fewer than four widths, or a kurtosis or an error is not positive.
-    """
-    if len(n) < 4:
-        raise ValueError(f"n must hold four widths or more, got {len(n)}: three numbers are fitted")
-    if not ((kurtosis > 0).all() and (error > 0).all()):
-        raise ValueError("kurtosis and error must be positive at every width")
-
-    def model(n: FloatArray, log_a: float, slope: float, b: float) -> FloatArray:
-        return np.asarray(log_a + slope * np.log(n) + np.log(np.maximum(1.0 + b / n, 1e-12)))
-
-    # From a plain power law: a start far off lets b run to where 1 + b/n is clipped.
-    slope, log_a = np.polyfit(np.log(n), np.log(kurtosis), 1)
-    start = (float(log_a), float(slope), 0.0)
-    weight = error / kurtosis
-    best, covariance = curve_fit(model, n, np.log(kurtosis), p0=start, sigma=weight, absolute_sigma=True)
-    residual = float((((np.log(kurtosis) - model(n, *best)) / weight) ** 2).sum())
-    return RateFit(
-        slope=float(best[1]),
-        slope_error=float(np.sqrt(covariance[1, 1])),
-        amplitude=float(np.exp(best[0])),
-        next_order=float(best[2]),
-        p_value=float(chi2.sf(residual, len(n) - 3)),
-    )
 
 
 @experiment("gaussian-limit", CLAIM)

@@ -79,6 +79,11 @@ class Chains:
                 residual[here] -= fit[m] * columns[m][here]
         return float(residual.mean()), float(residual.std(ddof=1) / math.sqrt(len(values)))
 
+    def relative_variance(self, layer: int, K: float) -> tuple[float, float]:
+        """Var G/K^2 in a layer kept, by its number among them, and its standard error."""
+        mean, _ = self.mean(layer, lambda g: g / K)
+        return self.mean(layer, lambda g: (g / K - mean) ** 2)  # the mean's own error enters in second order
+
 
 def simulate(
     activation: str,

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import t as student
 from torch import nn
 
-from repflow.blocks import generator
-from repflow.experiments.registry import Outcome, Size, Tell, Verdict, experiment, interval_verdict
+from repflow.blocks import derived_seed, generator
+from repflow.experiments.intervals import mean_interval
+from repflow.experiments.registry import Outcome, Size, Tell, experiment
+from repflow.experiments.verdicts import Verdict, interval_verdict
 from repflow.isolation import random_state_kept
 from repflow.training import Curves, LinearTraining, fitted, train_recorded
 
@@ -183,7 +184,7 @@ def _draw(setting: Setting, seed: int, number: int) -> Draw:
     rate = EDGE_SHARE * float(plan.max_learning_rate(momentum=MOMENTUM) or math.nan)
     groups = plan.param_groups(model, lr=rate, momentum=MOMENTUM)
     network = tangent_network(plan, model, groups)
-    start = int(generator(seed, number, 1).integers(2**62))
+    start = derived_seed(seed, number, 1)
     runs: dict[str, Run] = {}
     training: dict[int, tuple[LinearTraining, FloatArray]] = {}
     for case in CASES:
@@ -252,16 +253,6 @@ def steps_to_fit(curve: Curves) -> int | None:
     return curve.steps_to_loss(RESIDUAL * CONSTANT_LOSS)
 
 
-def interval(values: Sequence[float], confidence: float) -> tuple[float, float, float]:
-    """Mean of independent values and the ends of its interval by Student's t; infinite ends for fewer than two."""
-    array = np.asarray(values, dtype=np.float64)
-    mean = float(array.mean()) if len(array) else math.nan
-    if len(array) < 2 or not np.isfinite(array).all():
-        return mean, -math.inf, math.inf
-    half = float(student.ppf(0.5 + 0.5 * confidence, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array)))
-    return mean, mean - half, mean + half
-
-
 def verdict_of(draws: Sequence[Draw]) -> tuple[Verdict, dict[str, Any]]:
     """The rule of :func:`memorisation` on what was measured."""
     numbers: dict[str, Any] = {}
@@ -289,7 +280,7 @@ def _memorised(draws: Sequence[Draw], numbers: dict[str, Any]) -> Verdict:
 def _chance(draws: Sequence[Draw], numbers: dict[str, Any]) -> Verdict:
     found: dict[str, tuple[float, float, float]] = {}
     for case in CASES:
-        found[case] = interval([draw[case].test for draw in draws], CONFIDENCE_CHANCE)
+        found[case] = mean_interval([draw[case].test for draw in draws], CONFIDENCE_CHANCE)
         numbers[f"test_accuracy_{case}"], *numbers[f"test_accuracy_{case}_interval"] = found[case]
     _, low, high = found["true"]
     parts = [interval_verdict(low, high, (0.5, 1e9))]
@@ -312,7 +303,7 @@ def _ratio(draws: Sequence[Draw], case: str, name: str, steps: Any, numbers: dic
             pair = [steps(getattr(draw[which], kind)) for which in (case, "true")]
             values.append(math.log(pair[0] / pair[1]) if pair[0] and pair[1] else math.nan)
     measured, predicted = np.array(logs["measured"]), np.array(logs["predicted"])
-    centre, low, high = (math.exp(value) for value in interval(list(predicted - measured), CONFIDENCE))
+    centre, low, high = (math.exp(value) for value in mean_interval(list(predicted - measured), CONFIDENCE))
     numbers[f"ratio_{case}_{name}_measured"] = float(np.exp(measured.mean()))
     numbers[f"ratio_{case}_{name}_predicted"] = float(np.exp(predicted.mean()))
     numbers[f"ratio_{case}_{name}_predicted_over_measured"] = centre

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repflow.experiments.registry import Outcome, Size, Tell, Verdict, experiment
-from repflow.experiments.representation_learning import verdict_of
+from repflow.experiments.intervals import student_quantile
+from repflow.experiments.registry import Outcome, Size, Tell, experiment
+from repflow.experiments.verdicts import Verdict, combined_verdict
 from repflow.theories import KLocal, Local, decompose
 from repflow.theories.labels import (
     AnyLabels,
@@ -97,7 +98,7 @@ class Row:
     @property
     def half_width(self) -> FloatArray:
         """(learners,): of Student's 95% interval of each mean."""
-        return _quantile(COVERAGE, self.accuracy.shape[1]) * self.stderr
+        return student_quantile(self.accuracy.shape[1] - 1, COVERAGE) * self.stderr
 
 
 @experiment("no-free-lunch", CLAIM)
@@ -142,7 +143,7 @@ def no_free_lunch(size: Size, seed: int, tell: Tell) -> Outcome:
     tell("verdict", 1.0)
     verdicts, numbers = judge(names, exact, everything, rows)
     return Outcome(
-        verdict=verdict_of(list(verdicts.values())),
+        verdict=combined_verdict(list(verdicts.values())),
         numbers={
             "first_pixels_beyond_1e80": first_beyond(),
             "labelings": [
@@ -253,7 +254,7 @@ def _exact_part(exact: Sequence[ExactAverage]) -> tuple[Verdict, dict[str, Any]]
 
 def _monte_carlo_part(names: Sequence[str], everything: Row) -> tuple[Verdict, dict[str, Any]]:
     draws = everything.accuracy.shape[1]
-    wide, wider = (_quantile(1 - (1 - coverage) / len(names), draws) for coverage in (COVERAGE, SURE))
+    wide, wider = (student_quantile(draws - 1, 1 - (1 - coverage) / len(names)) for coverage in (COVERAGE, SURE))
     numbers, holds, fails = {}, True, False
     columns = (everything.mean.tolist(), everything.stderr.tolist(), everything.half_width.tolist())
     for name, mean, error, alone in zip(names, *columns):
@@ -296,7 +297,7 @@ def _match_part(names: Sequence[str], rows: Sequence[Row]) -> tuple[Verdict, dic
             "stderr": dict(zip(names, row.stderr.tolist())),
             "half_width": dict(zip(names, row.half_width.tolist())),
         }
-    return verdict_of(verdicts), {"families": numbers}
+    return combined_verdict(verdicts), {"families": numbers}
 
 
 def _chance_part(names: Sequence[str], rows: Sequence[Row]) -> tuple[Verdict, dict[str, Any]]:
@@ -309,13 +310,6 @@ def _chance_part(names: Sequence[str], rows: Sequence[Row]) -> tuple[Verdict, di
     if max(lowest) <= CHANCE:
         return "agrees", {"at_chance": numbers}
     return "disagrees" if max(lowest) > LEAD else "inconclusive", {"at_chance": numbers}
-
-
-def _quantile(coverage: float, draws: int) -> float:
-    """Half-width, in standard errors, of Student's interval of that coverage."""
-    from scipy.stats import t
-
-    return float(t.ppf(0.5 * (1 + coverage), draws - 1))
 
 
 def _table(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from repflow.experiments.registry import Outcome, Size, Tell, Verdict, experiment, interval_verdict
+from repflow.experiments.intervals import Z95
+from repflow.experiments.registry import Outcome, Size, Tell, experiment
+from repflow.experiments.verdicts import Verdict, combined_verdict, interval_verdict
 
 FloatArray = NDArray[np.float64]
 
@@ -93,7 +94,7 @@ def optimal_aspect_ratio(size: Size, seed: int, tell: Tell) -> Outcome:
             "loss_at_optimum": float(np.exp(np.interp(math.log(optimum), np.log(ratio), mean))),
         }
         numbers |= {f"{activation}_{key}": value for key, value in found.items()}
-        error = 1.96 * spread / math.sqrt(logs.shape[1])
+        error = Z95 * spread / math.sqrt(logs.shape[1])
         columns = {
             "activation": [activation] * len(rows),
             **{key: [row[key] for row in rows] for key in rows[0]},
@@ -107,7 +108,7 @@ def optimal_aspect_ratio(size: Size, seed: int, tell: Tell) -> Outcome:
     numbers["best_ratio_tanh_over_relu"] = best[0] / best[1]
     tell("verdict", 1.0)
     return Outcome(
-        verdict=verdict_of(verdicts),
+        verdict=combined_verdict(verdicts),
         numbers=numbers,
         table=table,
         figure=_figure(table),
@@ -208,13 +209,6 @@ def resampled(ratio: FloatArray, logs: FloatArray, rng: np.random.Generator) -> 
         index = rng.integers(logs.shape[1], size=logs.shape)
         best[number] = best_ratio(ratio, np.take_along_axis(logs, index, axis=1).mean(axis=1))
     return best
-
-
-def verdict_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """Both agree, one disagrees, or neither."""
-    if "disagrees" in verdicts:
-        return "disagrees"
-    return "agrees" if all(verdict == "agrees" for verdict in verdicts) else "inconclusive"
 
 
 def _figure(table: dict[str, list[Any]]) -> Any:

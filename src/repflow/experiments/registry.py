@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from repflow.experiments.verdicts import Verdict
+
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 Size = Literal["small", "default", "large"]
-Verdict = Literal["agrees", "disagrees", "inconclusive"]
 SIZES: tuple[Size, ...] = ("small", "default", "large")
 
-# One file each; imported when experiments are listed or run.
+# A file or a folder each; imported when experiments are listed or run.
 _MODULES = (
     "criticality",
     "emergent_scale",
@@ -135,17 +136,3 @@ def find_experiment(name: str) -> Experiment:
             return entry
     known = ", ".join(entry.name for entry in experiments())
     raise ValueError(f"experiment {name!r} is unknown; known are {known}")
-
-
-def interval_verdict(low: float, high: float, accepted: tuple[float, float]) -> Verdict:
-    """``agrees`` where [low, high] lies inside the accepted range, ``disagrees`` where outside, else ``inconclusive``.
-
-    An interval that is not a pair of finite numbers in order is inconclusive: nothing was measured.
-    """
-    if not low <= high or abs(low) == float("inf") or abs(high) == float("inf"):
-        return "inconclusive"
-    if accepted[0] <= low and high <= accepted[1]:
-        return "agrees"
-    if high < accepted[0] or low > accepted[1]:
-        return "disagrees"
-    return "inconclusive"

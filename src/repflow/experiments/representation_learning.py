@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repflow.experiments.gaussian_limit import fit_rate
-from repflow.experiments.registry import Outcome, Size, Tell, Verdict, experiment, interval_verdict
+from repflow.experiments.fits import fit_rate
+from repflow.experiments.intervals import Z95
+from repflow.experiments.registry import Outcome, Size, Tell, experiment
+from repflow.experiments.verdicts import Verdict, combined_verdict, interval_verdict
 
 FloatArray = NDArray[np.float64]
 
@@ -24,7 +26,6 @@ SLOPES, EDGE_SHARE, INPUTS, STEPS = (-1.1, -0.9), 0.5, 3, 20
 ACTIVATION, DEPTH = "tanh", 3
 #: Range of the agreement rule: r_L and the relative change at the smaller width.
 RATIO, CHANGE = 0.5, 0.1
-Z95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -127,12 +128,12 @@ def representation_learning(size: Size, seed: int, tell: Tell) -> Outcome:
     numbers |= {
         "width_verdict": width_verdict,
         "depth_verdict": depth_verdict,
-        "prediction_verdict": verdict_of(verdicts),
+        "prediction_verdict": combined_verdict(verdicts),
         "prediction_cases": cases,
     }
     work.tell("verdict", 1.0)
     return Outcome(
-        verdict=verdict_of([width_verdict, depth_verdict, *verdicts]),
+        verdict=combined_verdict([width_verdict, depth_verdict, *verdicts]),
         numbers=numbers,
         table=_table(by_width, by_depth),
         figure=_figure(by_width, by_depth, numbers),
@@ -255,13 +256,6 @@ def two_widths(small: Found, large: Found) -> tuple[Verdict, dict[str, Any]]:
     if small.ratio > RATIO or small.relative.max() > CHANGE:
         return "inconclusive", numbers
     return "agrees" if within.all() else "disagrees", numbers
-
-
-def verdict_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """All agree, one disagrees, or neither."""
-    if "disagrees" in verdicts:
-        return "disagrees"
-    return "agrees" if all(verdict == "agrees" for verdict in verdicts) else "inconclusive"
 
 
 def _table(by_width: Sequence[Found], by_depth: Sequence[Found]) -> dict[str, list[Any]]:

@@ -1,8 +1,12 @@
-"""The one runner of all experiments: time it, then write ``result.json``, ``figure.html`` and ``table.csv``."""
+"""The one runner of all experiments: time it, then write ``result.json`` beside its page, figure and table.
+
+A page can be drawn again from the other files, without a run: see :func:`draw_page`.
+"""
 
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import time
@@ -11,9 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from repflow import __version__
+from repflow.experiments.gallery_captions import caption_of
 from repflow.experiments.registry import SIZES, Outcome, Size, Tell, find_experiment
 from repflow.reporting.output import check_directory, finite
 from repflow.results import atomic_write_text
+
+#: Where the result is, and the files beside it, as ``result.json`` names them.
+RESULT = "result.json"
+FILES = {"figure": "figure.html", "table": "table.csv", "data": "figure.json"}
 
 
 def _silent(message: str, share: float) -> None:
@@ -30,8 +39,9 @@ def run_experiment(
     name
         One of :func:`repflow.experiments.experiments`.
     out
-        Directory, made where it is missing. ``figure.html`` and ``table.csv`` are written first and ``result.json``
-        last, each in one step: where there is a result, it is whole.
+        Directory, made where it is missing. An earlier result is removed, ``table.csv``, ``figure.json`` (Plotly's own
+        form) and ``figure.html`` are written, and ``result.json`` last, each in one step: where there is a result, all
+        of it is there, and of one run.
     size
         ``"small"`` (seconds), ``"default"`` (below two minutes) or ``"large"``.
     seed
@@ -68,13 +78,13 @@ def run_experiment(
             "claim": found.claim,
             "verdict": outcome.verdict,
             "numbers": outcome.numbers,
-            "rule": found.rule,
+            "rule": inspect.cleandoc(found.rule),
             "configuration": outcome.configuration,
             "size": size,
             "seed": seed,
             "seconds": round(seconds, 3),
             "version": __version__,
-            "files": {"figure": "figure.html", "table": "table.csv"},
+            "files": dict(FILES),
         }
     )
     _write(directory, result, outcome)
@@ -82,12 +92,29 @@ def run_experiment(
 
 
 def _write(directory: Path, result: Mapping[str, Any], outcome: Outcome) -> None:
-    from repflow.figures import figure_page
+    from repflow.reporting.experiment_page import experiment_page
 
-    page = figure_page(outcome.figure, title=f"{result['experiment']}: {result['verdict']}", caption=result["claim"])
-    atomic_write_text(directory / "figure.html", page)
-    atomic_write_text(directory / "table.csv", as_csv(outcome.table))
-    atomic_write_text(directory / "result.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
+    table = as_csv(outcome.table)
+    page = experiment_page(result, table, outcome.figure, caption_of(result["experiment"]))
+    (directory / RESULT).unlink(missing_ok=True)
+    atomic_write_text(directory / FILES["table"], table)
+    atomic_write_text(directory / FILES["data"], str(outcome.figure.to_json()))
+    atomic_write_text(directory / FILES["figure"], page)
+    atomic_write_text(directory / RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
+
+
+def draw_page(directory: str | Path) -> None:
+    """Write ``figure.html`` again, from ``result.json``, ``table.csv`` and ``figure.json`` beside it."""
+    from plotly.io import from_json
+
+    from repflow.reporting.experiment_page import experiment_page
+
+    place = Path(directory)
+    result = json.loads((place / RESULT).read_text(encoding="utf-8"))
+    table = (place / FILES["table"]).read_text(encoding="utf-8")
+    figure = from_json((place / FILES["data"]).read_text(encoding="utf-8"))
+    page = experiment_page(result, table, figure, caption_of(result["experiment"]))
+    atomic_write_text(place / FILES["figure"], page)
 
 
 def as_csv(table: Mapping[str, Sequence[Any]]) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repflow.distribution import GramCumulants, NeuralDistribution, couplings_count, distinct_entries, inputs_within
-from repflow.experiments.registry import Outcome, Size, Tell, Verdict, experiment, interval_verdict
-from repflow.experiments.representation_learning import verdict_of
+from repflow.experiments.registry import Outcome, Size, Tell, experiment
+from repflow.experiments.verdicts import Verdict, combined_verdict, interval_verdict
 from repflow.network import Network
 from repflow.recursion import FlowLayer
 
@@ -113,7 +113,7 @@ def sparsity(size: Size, seed: int, tell: Tell) -> Outcome:
         "counts": len(counts),
     }
     return Outcome(
-        verdict=verdict_of(list(verdicts.values())),
+        verdict=combined_verdict(list(verdicts.values())),
         numbers=numbers,
         table=_table(counts),
         figure=_figure(counts, parameters),
@@ -288,7 +288,7 @@ def judge(
         "cumulant_slope": slopes,
         "cumulant_slope_tolerance": SUPPRESSION,
     }
-    return {"counts": by_count, "growth": verdict_of(by_growth), "weight": verdict_of(by_weight)}, numbers
+    return {"counts": by_count, "growth": combined_verdict(by_growth), "weight": combined_verdict(by_weight)}, numbers
 
 
 def _table(counts: Sequence[Count]) -> dict[str, list[Any]]:

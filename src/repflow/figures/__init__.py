@@ -8,9 +8,11 @@ from repflow.figures.lines import add_references, lines, z_scores
 from repflow.figures.maps import matrix, phase_diagram
 from repflow.figures.page import figure_config, figure_html, figure_page, plotly_js
 from repflow.figures.tables import TABLE_FORMATS, check_table_format, table_html, table_markdown, table_text
+from repflow.figures.templating import MARKS, page_environment, render_page, symbols
 from repflow.figures.theme import PALETTE, new_figure, template, theme_css, theme_script
 
 __all__ = [
+    "MARKS",
     "PALETTE",
     "TABLE_FORMATS",
     "add_references",
@@ -22,8 +24,11 @@ __all__ = [
     "lines",
     "matrix",
     "new_figure",
+    "page_environment",
     "phase_diagram",
     "plotly_js",
+    "render_page",
+    "symbols",
     "table_html",
     "table_markdown",
     "table_text",

@@ -112,7 +112,14 @@ def add_references(figure: Figure, references: Mapping[str, float] | None) -> No
         # On a logarithmic axis Plotly wants an annotation's place as a power of ten, which add_hline does not do.
         place = math.log10(value) if figure.layout.yaxis.type == "log" else float(value)
         figure.add_annotation(
-            text=name, font={"size": 11}, x=1, xref="x domain", xanchor="right", y=place, yanchor="bottom", showarrow=False
+            text=name,
+            font={"size": 11},
+            x=1,
+            xref="x domain",
+            xanchor="right",
+            y=place,
+            yanchor="bottom",
+            showarrow=False,
         )
 
 

@@ -9,11 +9,11 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from repflow.figures.theme import FONT, theme_css, theme_script
-
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+# Pixels above the plot in which Plotly's row of buttons and a line of text below it fit.
+_BUTTONS = 64
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -50,17 +50,30 @@ def figure_html(figure: Figure, div_id: str, label: str | None = None) -> str:
 
     if not _ID.fullmatch(div_id):
         raise ValueError(f"div_id must be a letter, then letters, digits, '_' and '-', got {div_id!r}")
+    drawn = _below_buttons(figure)
     body = plotly.io.to_html(
-        figure,
+        drawn,
         config=figure_config(div_id),
         include_plotlyjs=False,
         include_mathjax=False,
         full_html=False,
         div_id=div_id,
-        default_height=f"{figure.layout.height or 380}px",
+        default_height=f"{drawn.layout.height or 380}px",
     )
     spoken = "" if label is None else f' aria-label="{escape(label, quote=True)}"'
     return f'<div class="rf-figure" role="figure"{spoken}>{body}</div>'
+
+
+def _below_buttons(figure: Figure) -> Figure:
+    """The figure, with room for the buttons above the titles of its panels, if it has such."""
+    titled = any(note.yref == "paper" and (note.y or 0) >= 1 for note in figure.layout.annotations)
+    top = figure.layout.margin.t or figure.layout.template.layout.margin.t or 0
+    if not titled or top >= _BUTTONS:
+        return figure
+    moved = type(figure)(figure)
+    height = figure.layout.height
+    moved.update_layout(margin_t=_BUTTONS, height=None if height is None else height + _BUTTONS - top)
+    return moved
 
 
 def figure_page(figures: Figure | Mapping[str, Figure], title: str, caption: str = "", table: str = "") -> str:
@@ -75,31 +88,14 @@ def figure_page(figures: Figure | Mapping[str, Figure], title: str, caption: str
     table
         HTML to stand below the figures, from :func:`table_html` for instance.
     """
+    from repflow.figures.templating import page_environment, render_page
+
     several = figures if isinstance(figures, Mapping) else {"figure": figures}
-    fragments = "\n".join(figure_html(figure, name) for name, figure in several.items())
-    paragraph = f"<p>{escape(caption)}</p>" if caption else ""
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>{escape(title)}</title>
-<style>
-{theme_css()}body{{margin:0 auto;max-width:1100px;padding:1.5rem 1rem;font-family:{FONT}}}
-body{{background:var(--rf-paper);color:var(--rf-ink)}}
-h1{{font-size:1.4rem}}
-p{{color:var(--rf-muted);line-height:1.5}}
-</style>
-<script>{plotly_js()}</script>
-</head>
-<body>
-<h1>{escape(title)}</h1>
-{paragraph}
-{fragments}
-{table}
-<script>
-{theme_script()}</script>
-</body>
-</html>
-"""
+    return render_page(
+        page_environment(),
+        "figure.html.j2",
+        title=title,
+        caption=caption,
+        figures={name: figure_html(figure, name) for name, figure in several.items()},
+        table=table,
+    )

@@ -7,8 +7,6 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup, escape
-
 from repflow.distribution import couplings_count, inputs_within
 from repflow.reporting.evidence import HIGHEST_ORDER
 from repflow.reporting.fluctuations import BANDS
@@ -24,34 +22,21 @@ if TYPE_CHECKING:
 
 # The scale of r_L on the page: logarithmic between these.
 _SCALE = (1e-3, 10.0)
-_SUBSCRIPT = re.compile(r"\b([rCNn])_([LWbD])\b")
 
 
 @cache
 def environment() -> Environment:
-    """Templates of all pages, with the filters that they use."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+    """Templates of this room beside the shared ones, with the filters that they use."""
+    from repflow.figures import page_environment
 
-    environment = Environment(
-        loader=PackageLoader("repflow.reporting", "templates"),
-        autoescape=select_autoescape(["html", "j2"], default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("repflow.reporting")
     environment.filters["number"] = number
-    environment.filters["symbols"] = _symbols
     return environment
-
-
-def _symbols(text: str) -> Markup:
-    """Escaped text with the subscripts of its symbols set as such."""
-    return Markup(_SUBSCRIPT.sub(r"\1<sub>\2</sub>", str(escape(text))))
 
 
 def page(report: Report) -> str:
     """The page of a report; it needs nothing but itself."""
-    from repflow.figures import figure_html, plotly_js, theme_css, theme_script
+    from repflow.figures import figure_html, render_page
     from repflow.reporting.charts import all_charts
 
     charts = all_charts(report.evidence, report.counts, report.activation, report.fluctuation.input_index)
@@ -61,27 +46,21 @@ def page(report: Report) -> str:
         html = figure_html(chart.figure, chart.key, chart.title)
         return {"key": chart.key, "title": chart.title, "caption": chart.caption, "html": html}
 
-    return (
-        environment()
-        .get_template("report.html.j2")
-        .render(
-            **_shared(report),
-            figures=[drawn(chart) for chart in charts],
-            layers=_layers(report),
-            learning=[] if report.learning is None else learning_rows(report.learning),
-            learning_figure=None if learning is None else drawn(learning),
-            code=copyable(report),
-            scale=_scale(report.fluctuation.ratio),
-            theme_css=theme_css(),
-            theme_script=theme_script(),
-            plotly_js=plotly_js(),
-            tones={"good": "✓", "note": "!", "bad": "✕"},
-            widths_text=_widths(report),
-            activations_text=", ".join(dict.fromkeys(entry.name for entry in report.network.activations)),
-            couplings=_couplings(report),
-            orders=order_rows(report.orders),
-            provenance=_provenance(report),
-        )
+    return render_page(
+        environment(),
+        "report.html.j2",
+        **_shared(report),
+        figures=[drawn(chart) for chart in charts],
+        layers=_layers(report),
+        learning=[] if report.learning is None else learning_rows(report.learning),
+        learning_figure=None if learning is None else drawn(learning),
+        code=copyable(report),
+        scale=_scale(report.fluctuation.ratio),
+        widths_text=_widths(report),
+        activations_text=", ".join(dict.fromkeys(entry.name for entry in report.network.activations)),
+        couplings=_couplings(report),
+        orders=order_rows(report.orders),
+        provenance=_provenance(report),
     )
 
 

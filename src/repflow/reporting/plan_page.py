@@ -44,41 +44,35 @@ def plan_page(
     ValueError
         The optimiser is another.
     """
-    from repflow.figures import figure_html, plotly_js, table_html, theme_css, theme_script
+    from repflow.figures import figure_html, render_page, table_html
 
     if optimizer not in _CLASSES:
         raise ValueError(f"optimizer must be one of {', '.join(_CLASSES)}, got {optimizer!r}")
     headline, tone = plan_headline(plan)
     recorded = provenance(dict(configuration or {}), Timings())
     figures = [
-        {"title": title, "caption": caption, "html": figure_html(figure, key, title)}
+        {"key": key, "title": title, "caption": caption, "html": figure_html(figure, key, title)}
         for key, title, caption, figure in _charts(plan, optimizer)
     ]
-    return (
-        environment()
-        .get_template("plan.html.j2")
-        .render(
-            headline=headline,
-            tone=tone,
-            cards=plan_cards(plan, optimizer),
-            plan=plan,
-            model=model,
-            data=data,
-            optimizer=_CLASSES[optimizer],
-            entries=f"{sum(int(np.prod(entry.shape)) for entry in plan.parameters if entry.tied_to is None):,}",
-            table=table_html(_HEADER, _rows(plan, optimizer)),
-            code=plan_code(optimizer),
-            figures=figures,
-            theme_css=theme_css(),
-            theme_script=theme_script(),
-            plotly_js=plotly_js(),
-            tones={"good": "✓", "note": "!", "bad": "✕"},
-            provenance={
-                "Versions": {**recorded["versions"], "platform": recorded["platform"], "written": recorded["written"]},
-                "Configuration": recorded["configuration"],
-            },
-            version=recorded["versions"]["repflow"],
-        )
+    return render_page(
+        environment(),
+        "plan.html.j2",
+        headline=headline,
+        tone=tone,
+        cards=plan_cards(plan, optimizer),
+        plan=plan,
+        model=model,
+        data=data,
+        optimizer=_CLASSES[optimizer],
+        entries=f"{sum(int(np.prod(entry.shape)) for entry in plan.parameters if entry.tied_to is None):,}",
+        table=table_html(_HEADER, _rows(plan, optimizer)),
+        code=plan_code(optimizer),
+        figures=figures,
+        provenance={
+            "Versions": {**recorded["versions"], "platform": recorded["platform"], "written": recorded["written"]},
+            "Configuration": recorded["configuration"],
+        },
+        version=recorded["versions"]["repflow"],
     )
 
 

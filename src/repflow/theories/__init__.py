@@ -7,7 +7,8 @@
 
 from repflow.theories.classify import Classification, classify
 from repflow.theories.decomposition import Decomposition, decompose
-from repflow.theories.families import Family, Generic, KLocal, Local, TranslationInvariant
+from repflow.theories.families import Generic, KLocal, Local, TranslationInvariant
+from repflow.theories.family import Family
 from repflow.theories.lattice import Lattice
 from repflow.theories.spins import spins
 from repflow.theories.theory import Theory

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from repflow.theories.families import Family, Generic, KLocal, Local, TranslationInvariant
+from repflow.theories.families import Generic, KLocal, Local, TranslationInvariant
+from repflow.theories.family import Family
 from repflow.theories.lattice import Lattice, check_tiles
-from repflow.theories.walsh import _checked, orders
+from repflow.theories.walsh import as_table, orders
 
 FloatArray = NDArray[np.float64]
 
@@ -79,7 +80,7 @@ def classify(couplings: ArrayLike, shape: int | Sequence[int] | None = None, tol
         The number of couplings is not a power of two, one is not finite, the lattice does not tile N spins, or the
         tolerance is not in [0, 1).
     """
-    J, N = _checked(couplings, "couplings")
+    J, N = as_table(couplings, "couplings")
     if N == 0:
         raise ValueError("couplings must be of one spin or more, got the constant alone")
     sides = None if shape is None else check_tiles(shape, N)

@@ -1,8 +1,8 @@
-"""How many numbers a theory takes: spins, output distributions of networks, and weights of a layer, on one chart.
+"""How many numbers a theory takes: spins, and weights of a layer.
 
 Everything is counted by one rule. There are N degrees of freedom, a coupling for each interaction, and assumptions that
-remove couplings (k-local, local) or make some of them equal (translation invariance). The degrees of freedom of an
-output distribution are the N_D inputs on which the network is looked at; those of a layer are its sites.
+remove couplings (k-local, local) or make some of them equal (translation invariance). The degrees of freedom of a
+layer are its sites. Output distributions of networks are counted by :func:`repflow.distribution.couplings_count`.
 """
 
 from __future__ import annotations
@@ -13,96 +13,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from repflow.theories.families import Family, Generic, KLocal, Local, TranslationInvariant
+from repflow.theories.families import Generic, KLocal, Local, TranslationInvariant
+from repflow.theories.family import Family
 from repflow.theories.spins import check_size
 
 Wiring = Literal["fully connected", "locally connected", "convolutional"]
 #: From most to fewest weights.
 WIRINGS: tuple[Wiring, ...] = ("fully connected", "locally connected", "convolutional")
-
-
-@dataclass(frozen=True)
-class OutputDistribution:
-    """The joint distribution of a network's outputs on N inputs, over initialisations, to order 1/n^k.
-
-    Given the last hidden layer, outputs are independent Gaussians with the random covariance G, an N x N Gram matrix.
-    Its distribution is that of the outputs: the mean of G counts at every order, and the joint cumulant of j + 1
-    entries of G is of order 1/n^j (PDLT chapter 4: kernel, four-point vertex, six-point vertex). That cumulant is the
-    connected (2j+2)-point function; it is symmetric in the two inputs of each entry and under exchange of entries, and
-    in nothing else: V_abcd = Cov(G_ab, G_cd) is not V_acbd. So it has as many components as there are multisets of
-    j + 1 among the P = N (N + 1)/2 pairs of inputs,
-
-        C(P + j, j + 1)  ~  N^(2j+2) / (2^(j+1) (j+1)!)
-
-    A single output sees less: its connected (2j+2)-point function is the sum over all pairings and hence symmetric in
-    all its inputs, C(N + 2j + 1, 2j + 2) components. j + 1 outputs show all of them.
-
-    Corrections of higher order to a cumulant have its shape, and count as part of it.
-
-    Parameters
-    ----------
-    N
-        Number of inputs, N_D.
-    order
-        k, 0 or more.
-    outputs
-        n_L, 1 or more; ``None`` for as many as it takes to see everything.
-
-    Raises
-    ------
-    TypeError, ValueError
-        One of them is not a whole number in its range.
-    """
-
-    N: int
-    order: int
-    outputs: int | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "N", _whole("N", self.N, 1))
-        object.__setattr__(self, "order", _whole("order", self.order, 0))
-        if self.outputs is not None:
-            object.__setattr__(self, "outputs", _whole("outputs", self.outputs, 1))
-            if 1 < self.outputs < self.order + 1:
-                raise ValueError(
-                    f"outputs must be 1, or order + 1 = {self.order + 1} or more so that every component is seen; "
-                    f"got {self.outputs}"
-                )
-
-    @property
-    def pairs(self) -> int:
-        """P = N (N + 1)/2, the entries of a symmetric matrix."""
-        return self.N * (self.N + 1) // 2
-
-    def components(self, order: int) -> int:
-        """Components of the connected (2j+2)-point function, j = ``order``."""
-        j = _whole("order", order, 0)
-        if self.outputs == 1:
-            return math.comb(self.N + 2 * j + 1, 2 * j + 2)
-        return math.comb(self.pairs + j, j + 1)
-
-    @property
-    def count(self) -> int:
-        """The exact number of couplings: the components of all orders up to k."""
-        return sum(self.components(j) for j in range(self.order + 1))
-
-    @property
-    def scaling(self) -> str:
-        """Growth of the number of couplings, as text."""
-        power = 2 * self.order + 2
-        if self.outputs == 1:
-            return f"N^{power}/{math.factorial(power)}"
-        return f"N^{power}/{2 ** (self.order + 1) * math.factorial(self.order + 1)}"
-
-    @property
-    def asymptotic_count(self) -> float:
-        """The leading growth of :attr:`count` at large N, evaluated at this N."""
-        power = 2 * self.order + 2
-        if self.outputs == 1:
-            return float(self.N) ** power / math.factorial(power)
-        return float(self.N) ** power / (2 ** (self.order + 1) * math.factorial(self.order + 1))
 
 
 def layer_count(
@@ -140,20 +58,6 @@ def layer_count(
     seen = sites_in if wiring == "fully connected" else field
     places = 1 if wiring == "convolutional" else sites_out
     return places * channels_out * (seen * channels_in + int(biases))
-
-
-def distinct(values: ArrayLike, tolerance: float = 1e-10) -> int:
-    """How many different numbers an array holds, taking those closer than ``tolerance`` times the largest as equal.
-
-    Raises
-    ------
-    ValueError
-        The array is empty or not finite.
-    """
-    flat = np.sort(np.asarray(values, dtype=np.float64), axis=None)
-    if flat.size == 0 or not np.isfinite(flat).all():
-        raise ValueError("values must hold one finite number or more")
-    return 1 + int((np.diff(flat) > tolerance * np.abs(flat).max()).sum())
 
 
 @dataclass(frozen=True)
@@ -210,31 +114,6 @@ def spin_curves(sizes: Sequence[int], locality: Sequence[int] = (2, 4)) -> list[
         for name, lot in found
         if lot
     ]  # fmt: skip
-
-
-def output_curves(sizes: Sequence[int], orders: Sequence[int] = (0, 1, 2)) -> list[Curve]:
-    """Output distributions on N inputs at each order in 1/n; without any expansion they are generic, as for spins.
-
-    Signs of one output on N inputs are N spins: a distribution over their 2^N values has 2^N - 1 couplings.
-    """
-    found = []
-    for order in orders:
-        lot = [OutputDistribution(N, order) for N in sizes]
-        name = (
-            "infinite width"
-            if order == 0
-            else "order 1/n"
-            if order == 1
-            else "order 1/n²"
-            if order == 2
-            else f"order 1/n^{order}"
-        )
-        found.append(
-            Curve(
-                name, "outputs", tuple(each.N for each in lot), tuple(each.count for each in lot), lot[-1].scaling
-            )
-        )  # fmt: skip
-    return found
 
 
 def _whole(name: str, value: object, least: int) -> int:

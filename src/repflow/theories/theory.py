@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from repflow.theories.families import Family
+from repflow.theories.family import Family
 from repflow.theories.spins import check_spins, pack, require_enumerable
 from repflow.theories.walsh import values
 

@@ -33,7 +33,7 @@ def couplings(values: ArrayLike) -> FloatArray:
     MemoryError
         The transform does not fit.
     """
-    f, N = _checked(values, "values")
+    f, N = as_table(values, "values")
     return _transform(f, N) / 2**N
 
 
@@ -54,7 +54,7 @@ def values(couplings: ArrayLike) -> FloatArray:
     ValueError, MemoryError
         As for :func:`couplings`.
     """
-    return _transform(*_checked(couplings, "couplings"))
+    return _transform(*as_table(couplings, "couplings"))
 
 
 def orders(N: int) -> NDArray[np.int64]:
@@ -71,7 +71,8 @@ def _transform(f: FloatArray, N: int) -> FloatArray:
     return np.ascontiguousarray(fftn(f.reshape((2,) * N)).real).reshape(-1)
 
 
-def _checked(numbers: ArrayLike, name: str) -> tuple[FloatArray, int]:
+def as_table(numbers: ArrayLike, name: str) -> tuple[FloatArray, int]:
+    """2^N numbers as an array of one axis, and N; ValueError where they are not."""
     f = np.asarray(numbers, dtype=np.float64)
     N = f.size.bit_length() - 1
     if f.ndim != 1 or f.size != 2**N:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repflow.blocks import check_seed, generator, require_memory
-from repflow.theories.families import Family
+from repflow.theories.family import Family
 from repflow.theories.spins import check_size, unpack
 
 SpinArray = NDArray[np.int8]

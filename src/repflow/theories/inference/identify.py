@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from repflow.theories.families import Family
+from repflow.theories.family import Family
 from repflow.theories.inference.noise_free import TOLERANCE, Fit, check_experiments, design, least_norm
 
 

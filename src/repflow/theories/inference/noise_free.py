@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from repflow.blocks import require_memory
-from repflow.theories.families import Family
+from repflow.theories.family import Family
 from repflow.theories.spins import check_spins, pack
 from repflow.theories.theory import Theory
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from repflow.theories.families import Family
+from repflow.theories.family import Family
 from repflow.theories.inference.noise_free import TOLERANCE, check_experiments, design
 from repflow.theories.theory import Theory
 

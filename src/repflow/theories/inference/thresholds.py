@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repflow.blocks import check_seed, generator, require_memory
-from repflow.theories.families import Family
+from repflow.theories.family import Family
 from repflow.theories.inference.designs import draw, whole
 from repflow.theories.inference.noise_free import least_norm
 from repflow.theories.inference.sparse import least_absolute

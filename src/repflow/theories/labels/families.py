@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from repflow.theories.families import Family
+from repflow.theories.family import Family
 from repflow.theories.labels.learner import Labels, label_of
 from repflow.theories.labels.matched import quadratic_monomials
 from repflow.theories.labels.standard import translations

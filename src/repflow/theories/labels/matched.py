@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from repflow.blocks import require_memory
-from repflow.theories.families import Family
+from repflow.theories.family import Family
 from repflow.theories.labels.learner import AllAtOnce, FloatArray, Labels, check_images, check_partial, label_of
 
 #: Numbers held at a time by a batch of fits.
