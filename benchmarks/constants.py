@@ -57,12 +57,13 @@ class Search:
 
 SEARCHES = (
     Search("KAPPA_SGD", Setting("sgd"), activations=("relu",)),
-    Search("KAPPA_SGD_K_STAR_ZERO", Setting("sgd"), activations=("tanh",)),
+    Search("KAPPA_SGD_HELD", Setting("sgd"), activations=("tanh",)),
     Search("KAPPA_SGD_HALF_STABLE", Setting("sgd"), activations=("gelu",)),
     Search("BIAS_SHARE", Setting("sgd")),
     Search("HEAD_SHARE", Setting("sgd")),
     Search("EDGE_LIMIT", Setting("sgd")),
-    Search("KAPPA_ADAM", Setting("adam")),
+    Search("KAPPA_ADAM", Setting("adam"), activations=("relu", "gelu")),
+    Search("KAPPA_ADAM_HELD", Setting("adam"), activations=("tanh",)),
     Search("BIAS_STEP", Setting("adam")),
     Search("HEAD_STEP", Setting("adam")),
     Search("CONFIDENCE", Setting("sgd", "cross_entropy"), "odds"),

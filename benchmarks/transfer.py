@@ -3,6 +3,7 @@
     python benchmarks/transfer.py --check                        # the batched trainer against each package's own loop
     python benchmarks/transfer.py --out benchmarks/results/transfer                       # everything; resumable
     python benchmarks/transfer.py --out benchmarks/results/transfer --methods ours        # one method
+    python benchmarks/transfer.py --out benchmarks/results/transfer --jobs 16             # on sixteen processes
     python benchmarks/transfer.py --out benchmarks/results/transfer --report docs/transfer.md   # tables, figure
 
 Digits standardised by one mean and one standard deviation, 200 steps of batch 100, (1/2) squared error summed over
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -25,12 +27,12 @@ from rivals import METHODS, check
 from rivals import method as method_of
 from rivals.cells import ACTIVATIONS, jobs
 from rivals.figure import figures, picture
+from rivals.pool import run_side_by_side
 from rivals.report import page
-from rivals.scan import SEEDS, Store, run
+from rivals.scan import SEEDS, Record, Store, run
 from rivals.summary import Results
 from training import Cell, Setting
 
-from repflow.figures import figure_page
 from repflow.results import atomic_write_text
 
 #: Records of earlier runs, from which a fresh clone goes on.
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=METHODS, metavar="METHOD")
     parser.add_argument("--cells", nargs="*", help="only these, such as tanh-3x64 or relu-3x64-cancer")
     parser.add_argument("--optimizers", nargs="*", default=["sgd", "adam"])
+    parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
     parser.add_argument("--unswept", action="store_true", help="of ours, lr = 1.0 only")
     parser.add_argument(
         "--check", action="store_true", help="compare the trainer with the packages' own loops, and end"
@@ -97,17 +100,27 @@ def main() -> None:
     left = [job for job in work if store.open(job).wanted(sweep)]
     seconds = sum(job.cost * (RUNS if sweep or job.method != "ours" else SEEDS) for job in left)
     print(f"{len(work) - len(left)} scans stored, {len(left)} to run: about {seconds / 60:.0f} minutes on one core")
-    started = time.perf_counter()
-    for number, job in enumerate(left, start=1):
-        record = store.open(job)
-        run(record, store.save, sweep)
+    started, done = time.perf_counter(), count(1)
+
+    def report(record: Record) -> None:
         best = record.optimum
         shown = "" if best is None else f"best 2^{best:<5g} {record.best:.4f}"
-        print(f"{number}/{len(left)} {time.perf_counter() - started:6.0f} s  {job.name:48} {shown}", flush=True)
+        seconds = time.perf_counter() - started
+        print(f"{next(done)}/{len(left)} {seconds:6.0f} s  {record.job.name:48} {shown}", flush=True)
+
+    if options.jobs > 1:
+        run_side_by_side(left, store, options.jobs, report, sweep)
+        return
+    for job in left:
+        record = store.open(job)
+        run(record, store.save, sweep)
+        report(record)
 
 
 def write_report(store: Store, path: Path) -> None:
     """The page at ``path``, its pictures in ``images/``; the interactive figures stay with the records."""
+    from repflow.figures import figure_page
+
     results = Results(store)
     found, shown = figures(results), []
     for name, figure in found.items():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rivals import METHODS, RIVALS
 from rivals.cells import ACTIVATIONS, OPTIMIZERS, Job
+from rivals.shortfall import OLDER, SMALL, Share, against, shares
 from rivals.summary import (
     EQUAL,
     FAMILIES,
@@ -24,6 +25,8 @@ from training import Cell, Setting
 
 LIMIT = 1.2
 """A ratio to the best rival up to which ours counts as holding, seeds considered."""
+GOALS = {"sgd": 0.45, "adam": 0.8}
+"""Geometric means of the ratio to the best rival that were aimed at."""
 _TITLES = {"sgd": "SGD", "adam": "Adam", "mse": "squared error", "cross_entropy": "cross-entropy"}
 
 
@@ -31,7 +34,7 @@ def page(results: Results, figures: Sequence[tuple[str, str]] = ()) -> str:
     """The whole page; ``figures`` are (caption, path)."""
     parts = [_head(results), _missing(results), _overall(results)]
     parts += [f"![{caption}]({path})\n" for caption, path in figures]
-    parts += [_unit(results), _drift(results), _fits(results), _borrowed(results)]
+    parts += [_goals(results), _losses(results), _unit(results), _drift(results), _fits(results), _borrowed(results)]
     parts += [_cells(results, setting) for setting in results.settings()]
     return "\n".join(part for part in parts if part)
 
@@ -130,6 +133,63 @@ def _compared(one: Comparison) -> list[str]:
     counts = " / ".join(map(str, one.counts)) if one.ratios else "-"
     above = str(sum(ratio > LIMIT for ratio in one.ratios)) if one.ratios else "-"
     return [str(len(one.ratios)), number(one.mean), number(one.largest), counts, above]
+
+
+def _goals(results: Results) -> str:
+    rows = []
+    for optimizer, goal in GOALS.items():
+        setting = Setting(optimizer)
+        for title, rivals in {"activations and forward pass unchanged": OLDER, "all": RIVALS}.items():
+            ratios = against(results, setting, "digits", rivals)
+            if ratios:
+                above = sum(ratio > LIMIT for ratio in ratios)
+                mean = number(compare([(ratio, 1.0) for ratio in ratios]).mean)
+                rows.append([_TITLES[optimizer], title, str(len(ratios)), mean, f"{goal:g}", str(above)])
+    if not rows:
+        return ""
+    columns = ["", "rivals", "cells", "ratio at lr = 1.0", "goal", f"cells above {LIMIT:g} (goal: 0)"]
+    return (
+        "## The goals\n\nThe digits with the squared error, geometric mean over cells, against the best rival of each "
+        "cell after its sweep. `dks` and `unit-scaling` change the activations or put constants into the forward pass, "
+        "which a plan does not.\n\n" + table(columns, rows)
+    )
+
+
+def _losses(results: Results) -> str:
+    rows, counts = [], []
+    for setting in results.settings():
+        for data in ("digits", "cancer"):
+            found = shares(results, setting, data)
+            lost = [share for share in found if share.ratio > LIMIT]
+            if found:
+                by_rate = sum(share.cause == "rate" for share in lost)
+                title = f"{_TITLES[setting.optimizer]}, {_TITLES[setting.loss]}, {data}"
+                solved = str(sum(share.solved for share in lost))
+                counts.append([title, str(len(found)), str(len(lost)), str(by_rate), str(len(lost) - by_rate), solved])
+            rows += [_lost(share) for share in lost]
+    if not counts:
+        return ""
+    return (
+        f"## Where it loses, and why\n\nEvery cell in which ours at lr = 1.0 has more than {LIMIT:g} times the loss of "
+        "the best rival, the ratio taken apart: *rate* is what a sweep of ours gains, *rest* what is left then, and "
+        f"the larger one is called the cause. *Solved* is a cell in which ours is below {SMALL:g} of the loss of "
+        "f = 0: both classify the data, and the ratio is one of two small numbers.\n\n"
+        + table(["", "cells", f"above {LIMIT:g}", "by the rate", "by the initialisation", "solved"], counts)
+        + "\n"
+        + table(["cell", "", "ours at lr = 1.0", "best rival", "ratio", "rate", "rest", "cause", "solved"], rows)
+    )
+
+
+def _lost(share: Share) -> list[str]:
+    return [
+        label(share.cell),
+        f"{_TITLES[share.setting.optimizer]}, {_TITLES[share.setting.loss]}",
+        number(share.one),
+        f"{share.name} {number(share.rival)}",
+        *map(number, (share.ratio, share.rate, share.rest)),
+        share.cause,
+        "yes" if share.solved else "no",
+    ]
 
 
 def _unit(results: Results) -> str:

@@ -230,15 +230,26 @@ def _distance(job: Job, other: Job) -> tuple[bool, bool, bool, float, str]:
     return (a.activation != b.activation, job.setting != other.setting, a.data != b.data, shape, other.name)
 
 
+def together(job: Job) -> int:
+    """How many runs to train at once. Small networks cost their calls: several at once are several times faster. Large
+    ones fill the cache alone.
+    """
+    return 5 if job.cell.width <= 128 else 1
+
+
+def trained(job: Job, arms: list[tuple[float, int]]) -> tuple[list[float], float]:
+    """Losses of runs (octave, seed), trained at once, and the seconds that they took."""
+    started = time.perf_counter()
+    runs = prepare(method_of(job.method), job.cell, job.setting, [(2.0**octave, seed) for octave, seed in arms])
+    losses = train(job.cell, job.setting, runs, stop=STOP)
+    return losses, time.perf_counter() - started
+
+
 def run(record: Record, save: Callable[[Record], None], sweep: bool = True) -> None:
     """Train what is missing; ``save`` is called after every batch of runs."""
-    job = record.job
-    # Small networks cost their calls: several at once are several times faster. Large ones fill the cache alone.
-    together = 5 if job.cell.width <= 128 else 1
     while wanted := record.wanted(sweep):
-        started = time.perf_counter()
-        arms = wanted[:together]
-        runs = prepare(method_of(job.method), job.cell, job.setting, [(2.0**octave, seed) for octave, seed in arms])
-        record.runs.update(zip(arms, train(job.cell, job.setting, runs, stop=STOP), strict=True))
-        record.seconds += time.perf_counter() - started
+        arms = wanted[: together(record.job)]
+        losses, seconds = trained(record.job, arms)
+        record.runs.update(zip(arms, losses, strict=True))
+        record.seconds += seconds
         save(record)

@@ -153,7 +153,8 @@ def test_skipped_because_frozen(planned, batch):
 class LouderInside(nn.Sequential):
     def forward(self, x):
         for number, part in enumerate(self):
-            x = 8.0 * part(x) if number == 5 else part(x)
+            # The next tanh saturates, which hides smaller factors.
+            x = 32.0 * part(x) if number == 5 else part(x)
         return x
 
 

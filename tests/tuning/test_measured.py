@@ -9,8 +9,10 @@ from torch import nn
 import repflow as rf
 from repflow.empirical.call import as_call
 from repflow.empirical.twin import Twin
+from repflow.tuning.couplings import gains, held_kernel
 from repflow.tuning.measured import equivalent_depth, measured_rates
-from repflow.tuning.modules import examine, kappa_best
+from repflow.tuning.modules import aims_of, examine
+from repflow.tuning.rates import aims_for, feature_change
 from repflow.tuning.targets import loss_scale
 
 
@@ -23,8 +25,10 @@ def measured(model, plan, x, y, loss):
         plan.initialize_(model, generator)
         return {name: p.detach().clone() for name, p in model.named_parameters()}
 
-    scale, s, kappa = loss_scale(loss, outputs.count), plan.scaling, kappa_best(twin, anatomy)
-    return measured_rates(twin, call, anatomy, initialize, outputs, scale, None, s, 8, kappa, scale.margin)
+    scale, s = loss_scale(loss, outputs.count), plan.scaling
+    held = held_kernel(plan.network.activations) is not None
+    aims = aims_for((), held=len(plan.network.activations)) if held else aims_of(twin, anatomy)
+    return measured_rates(twin, call, anatomy, initialize, outputs, scale, None, s, 8, aims, scale.margin)
 
 
 @pytest.mark.parametrize(
@@ -41,14 +45,17 @@ def test_a_chain_has_the_computed_rates(activation, hidden, loss):
     model = nn.Sequential(*layers, nn.Linear(256, 5))
     plan = rf.tune(model, x, y, loss=loss)
     found = measured(model, plan, x, y, loss)
-    assert found.depth == pytest.approx(plan.depth, rel=0.1)
+    # The depth of the critical chain with the same response: deeper where changes grow on their way up.
+    response = feature_change([1.0] * hidden, gains(plan.network))
+    assert found.depth == pytest.approx(equivalent_depth(response), rel=0.1)
     assert found.scaling == pytest.approx(plan.scaling, abs=0.1)
-    assert found.edge == pytest.approx(plan.edge, rel=0.25)
-    assert found.kappa == pytest.approx(plan.kappa, rel=0.25)
+    rough = 0.35 if held_kernel(plan.network.activations) else 0.25  # changes are no small, random differences
+    assert found.edge == pytest.approx(plan.edge, rel=rough)
+    assert found.kappa == pytest.approx(plan.kappa, rel=rough)
     for entry in plan.parameters:
         group = found.groups[entry.name]
-        assert group.sgd == pytest.approx(entry.sgd, rel=0.25), entry.name
-        assert group.adam == pytest.approx(entry.adam, rel=0.25), entry.name
+        assert group.sgd == pytest.approx(entry.sgd, rel=rough), entry.name
+        assert group.adam == pytest.approx(entry.adam, rel=rough), entry.name
         assert group.gradient == pytest.approx(entry.gradient, rel=0.4), entry.name
         assert group.trace == pytest.approx(entry.trace, rel=0.15), entry.name
     assert not found.failures

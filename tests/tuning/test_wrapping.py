@@ -86,3 +86,27 @@ def test_overwriting_keeps_the_parameter(model):
     assert parameter is model[0].weight
     assert torch.equal(parameter.detach(), values)
     assert parameter.data_ptr() != values.data_ptr()
+
+
+def test_the_older_weight_norm_names_its_remedy(x):
+    with pytest.warns(FutureWarning):
+        first = nn.utils.weight_norm(nn.Linear(6, 20))
+    model = nn.Sequential(first, nn.Tanh(), nn.Linear(20, 2))
+    with pytest.raises(ValueError, match=r"module '0' .*parametrizations\.weight_norm"):
+        rf.tune(model, x)
+
+
+def test_flat_shards_name_their_remedy(x, tmp_path):
+    from torch import distributed
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        model = nn.Sequential(nn.Linear(6, 20), nn.Tanh(), nn.Linear(20, 2))
+        model[0] = FullyShardedDataParallel(model[0], device_id=torch.device("cpu"))
+        with pytest.raises(ValueError, match=r"module '0' .*then wrap; .*fully_shard"):
+            rf.tune(model, x)
+        with pytest.raises(ValueError, match="module 'model'"):
+            rf.tune(model[0], x)
+    finally:
+        distributed.destroy_process_group()

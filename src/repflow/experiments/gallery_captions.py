@@ -29,7 +29,7 @@ _UNKNOWN = 60.0
 _ENTRIES: dict[str, _Entry] = {
     "criticality": _entry(
         "claims/criticality.md",
-        60.0,
+        10.0,
         "Critical couplings at finite width",
         "Mean kernel of tanh networks over its infinite-width value at criticality, layer by layer. With the "
         "couplings corrected at order 1/n the points stay near 1; with those of infinite width they drift down. Lines"
@@ -42,7 +42,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "emergent-scale": _entry(
         "claims/depth-to-width.md",
-        50.0,
+        70.0,
         "One scale, L/n",
         "Left: at criticality networks of several widths lie on one curve in L/n for each activation, with the limit "
         "of deep and wide networks drawn through them. Right: off criticality each width has a plateau of its own, "
@@ -55,7 +55,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "fluctuations": _entry(
         "claims/fluctuations.md",
-        30.0,
+        50.0,
         "How initialisations differ",
         "Above: the mean of G/K stays near 1, while its median and exp E[log G/K] fall exponentially in L/n: the mean"
         " is carried by few networks. Below: how far networks of one design spread, and the share of them that "
@@ -77,7 +77,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "gaussian-limit": _entry(
         "claims/infinite-width.md",
-        60.0,
+        80.0,
         "Outputs become Gaussian",
         "Excess kurtosis of an output over initialisations against the width: the points fall along the fitted power "
         "of n, beside the prediction of order 1/n.",
@@ -89,7 +89,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "hyperparameter-transfer": _entry(
         "claims/hyperparameters.md",
-        110.0,
+        160.0,
         "The best learning rate stays",
         "Loss after training against the learning rate, one curve a network, its minimum marked. On the left the "
         "minima lie at the dashed line, lr = 1.0; with the usual initialisations they move with depth and width.",
@@ -101,7 +101,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "memorisation": _entry(
         "memorisation.md",
-        100.0,
+        250.0,
         "Memorising labels",
         "All three data sets are learned by heart (left), true labels first; predicted curves are lines, measured "
         "ones points. Right: true labels lie on few eigenvectors of the NTK, shuffled and noise ones on all of them.",
@@ -114,7 +114,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "no-free-lunch": _entry(
         "no-free-lunch.md",
-        110.0,
+        150.0,
         "No free lunch",
         "Accuracy on images not seen, a learner a column and a family of labelings a row. In each row the learner "
         "that matches the family (framed) is best; averaged over all labelings, the last two rows, every learner is "
@@ -127,7 +127,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "optimal-aspect-ratio": _entry(
         "claims/optimal-aspect-ratio.md",
-        100.0,
+        80.0,
         "The optimal aspect ratio",
         "Loss after training at a fixed number of parameters, against L/n over its predicted optimum; the shaded "
         "range is a factor of 4 either way. Both minima lie in it, though the optima are predicted 7.5 times apart.",
@@ -138,7 +138,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "parameter-sharing": _entry(
         "parameter-sharing.md",
-        110.0,
+        300.0,
         "Translation invariance is sharing",
         "Left: how many numbers a theory takes against its size, from generic (2^N) to translation-invariant (1). "
         "Right: test error of three networks of the same units; the one that shares its weights is best, most of all "
@@ -151,7 +151,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "physics-learning": _entry(
         "physics-learning.md",
-        100.0,
+        160.0,
         "Learning a theory",
         "Left: error on configurations not seen, against experiments per parameter: it falls to 0 at 1 for sparse "
         "theories and stays at 1 for a generic one. Right: experiments that a sparse theory takes, the error of "
@@ -164,7 +164,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "representation-learning": _entry(
         "representation-learning.md",
-        100.0,
+        220.0,
         "Features move as 1/n",
         "Relative change of hidden kernels and of the NTK after 20 steps: it falls with the width as 1/n (left) and "
         "grows with depth (right). Lines are what dNTK and ddNTK predict at order 1/n, points are trained networks.",
@@ -175,7 +175,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "rg-flow": _entry(
         "relevance.md",
-        30.0,
+        20.0,
         "Infinite width is unstable",
         "First: the flow of K and V/(nK²), away from infinite width. Second: fluctuations grow as l at criticality "
         "and saturate off it. Third: a change of the kernel is kept by relu, forgotten as 1/l by tanh, and "
@@ -189,7 +189,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "sparsity": _entry(
         "sparsity.md",
-        70.0,
+        10.0,
         "Few couplings",
         "Numbers that the output distribution takes against the number of inputs: counted in arrays (crosses: flows, "
         "circles: networks drawn) and by formula (lines). Every order is a power of N, a general distribution is 2^N.",
@@ -201,7 +201,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "spreading": _entry(
         "spreading.md",
-        60.0,
+        90.0,
         "Locality: light cones",
         "Left: a disturbance at one end of a chain spreads inside a cone; the front (points) is slower than the Lieb-"
         "Robinson bound (dashed). Right: the time to cover N spins grows as N in a local chain, not at all where all "
@@ -229,7 +229,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "universality": _entry(
         "claims/universality.md",
-        20.0,
+        10.0,
         "Universality",
         "Above: kernels and fluctuations of nine smooth activations run to one curve, with alpha taken out. Below: "
         "how fast each does so is its own Taylor coefficient, and sampled networks of four of them lie on the common "

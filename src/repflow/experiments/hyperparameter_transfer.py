@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from repflow.experiments.registry import Outcome, Size, Tell, Verdict, experiment
+from repflow.experiments.registry import Outcome, Size, Tell, experiment
+from repflow.experiments.verdicts import Verdict
 from repflow.training import loss_of, outputs, train
 
 if TYPE_CHECKING:

@@ -100,12 +100,12 @@ def memorisation(size: Size, seed: int, tell: Tell) -> Outcome:
     """Train one network of three hidden layers (tanh, ten outputs, one-hot labels) on three data sets of 500 images.
 
     (a) Digits with their labels; (b) the same digits, labels shuffled; (c) Gaussian noise with random labels. Weights
-    and rates are those of ``rf.tune(model, x, y, scaling=0)`` for (a), used for all three: full batch, loss (1/2N) sum
-    |f - y|^2, momentum 0.9 so that slow directions take hundreds of steps and not thousands, at half of the plan's
-    edge of stability. Each draw takes other digits, another shuffle, other noise and another network, from which all
-    three start. It trains until accuracy is 1 and the loss is down to a quarter of the best constant's, 0.45. The
-    prediction is linear training from the network's initial outputs with the infinite-width Theta of its inputs, at
-    the plan's rates.
+    and rates are those of ``rf.tune(model, x, y, scaling=0, couplings="critical")`` for (a), used for all three: full
+    batch, loss (1/2N) sum |f - y|^2, momentum 0.9 so that slow directions take hundreds of steps and not thousands, at
+    half of the plan's edge of stability. Each draw takes other digits, another shuffle, other noise and another
+    network, from which all three start. It trains until accuracy is 1 and the loss is down to a quarter of the best
+    constant's, 0.45. The prediction is linear training from the network's initial outputs with the infinite-width
+    Theta of its inputs, at the plan's rates.
 
     Steps are counted to that quarter: the accuracy reaches 1 with the last of 500 images, whose step differs by a
     factor of two from draw to draw and is predicted less well at these widths. The numbers hold the steps to
@@ -180,7 +180,7 @@ def _draw(setting: Setting, seed: int, number: int) -> Draw:
     data = _data(setting.inputs, seed, number)
     model = _model(setting)
     x, labels = data["true"][:2]
-    plan = tune(model, torch.tensor(x), torch.tensor(labels), scaling=0.0)
+    plan = tune(model, torch.tensor(x), torch.tensor(labels), scaling=0.0, couplings="critical")
     rate = EDGE_SHARE * float(plan.max_learning_rate(momentum=MOMENTUM) or math.nan)
     groups = plan.param_groups(model, lr=rate, momentum=MOMENTUM)
     network = tangent_network(plan, model, groups)

@@ -47,7 +47,7 @@ _SIZES: dict[Size, Budget] = {
 def optimal_aspect_ratio(size: Size, seed: int, tell: Tell) -> Outcome:
     """Train networks of 20,000 parameters on the digits: for each depth the widest that fits, 16 seeds each.
 
-    Every shape gets its own plan (critical initialisation, s and rates from theory) and trains at lr = 1.0, 200 steps
+    Every shape gets its own plan (critical couplings, s and rates from theory) and trains at lr = 1.0, 200 steps
     of SGD of batch 100 on (1/2B) sum |f - y|^2 over 1437 images; nothing is swept. The loss is that over all images
     trained on, at most that of f = 0 (1/2: a network that diverged). r is L/n, the sum of 1/n_l over hidden layers;
     r* the predicted optimum; the spread the standard deviation of log loss over seeds.
@@ -151,7 +151,7 @@ def _train_all(activation: str, budget: Budget, optimum: float, seed: int, tell:
         seeds = [seed + 1_000_003 * number + 7919 * k for k in range(budget.seeds)]
         widths = [x.shape[1], *[shape.width] * shape.hidden, OUTPUTS]
         model = chain_of(widths, lambda: sigma)
-        plan = tune(model, x[seen], y[seen])
+        plan = tune(model, x[seen], y[seen], couplings="critical")
         rate = {id(p): group["lr"] for group in plan.param_groups(model) for p in group["params"]}
         models = [
             plan.initialize_(chain_of(widths, lambda: sigma), torch.Generator().manual_seed(each)) for each in seeds

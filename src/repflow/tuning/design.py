@@ -18,6 +18,7 @@ from repflow.network import Network
 from repflow.recursion.inputs import as_inputs
 from repflow.results import Payload, Result, result_schema
 from repflow.tuning.activation_modules import activation_module, chain_of, module_names
+from repflow.tuning.couplings import held
 from repflow.tuning.fluctuation import relative_variance
 from repflow.tuning.plan import Plan
 from repflow.tuning.shapes import Shape, best_shape, neighbours
@@ -304,8 +305,8 @@ def _choose() -> tuple[Activation, str]:
 
 
 def _variance(activation: Activation, n_in: int, n_out: int, shape: Shape, inputs: Tensor) -> float:
-    """r_L of a shape at critical couplings, averaged over inputs."""
-    network = mlp(_widths(n_in, n_out, shape), activation, init="critical", x=inputs)
+    """r_L of a shape at the couplings that a plan advises, averaged over inputs."""
+    network = held(mlp(_widths(n_in, n_out, shape), activation, init="critical", x=inputs))
     return float(relative_variance(network, inputs).mean())
 
 

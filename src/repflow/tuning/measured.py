@@ -34,7 +34,7 @@ from repflow.empirical.twin import Parameters, Twin
 from repflow.tuning import constants
 from repflow.tuning.initial import Anatomy
 from repflow.tuning.parameters import root_mean_square
-from repflow.tuning.rates import GroupRate, bound_rate, scaling_for
+from repflow.tuning.rates import Aims, GroupRate, bound_rate, scaling_for
 from repflow.tuning.tangent import largest_eigenvalue
 from repflow.tuning.targets import LossScale
 from repflow.tuning.vectors import Outputs
@@ -78,7 +78,7 @@ def measured_rates(
     scaling: float | None,
     initial_scaling: float,
     draws: int,
-    kappa_best: float = constants.KAPPA_SGD,
+    aims: Aims,
     carried: float = 1.0,
     kept: frozenset[str] = frozenset(),
 ) -> MeasuredRates:
@@ -100,8 +100,8 @@ def measured_rates(
         s, or None to choose it.
     draws
         Of the initialisation.
-    kappa_best
-        kappa at the best rate of SGD.
+    aims
+        What the rates should reach.
     carried
         The part of the loss's margin that the head's size at the draws has; the rest is left to the features.
     kept
@@ -126,10 +126,10 @@ def measured_rates(
     kappa_one = loss.gradient * first * width ** (0.5 * (1 - initial_scaling))
     edge = 2.0 / loss.curvature
     if scaling is None:
-        unbound = kappa_best * loss.gradient / (carried * kappa_one) if kappa_one > 0 else math.inf
-        scaling = scaling_for(unbound, width)
+        unbound = aims.sgd * loss.gradient / (carried * kappa_one) if kappa_one > 0 else math.inf
+        scaling = scaling_for(unbound, width, aims.edge_share)
     kappa = kappa_one * width ** (0.5 * (scaling - 1))
-    rate, binding = bound_rate(kappa, kappa_best * carried / loss.margin, edge)
+    rate, binding = bound_rate(kappa, aims.sgd * carried / loss.margin, edge)
     # The rate rests on the mean output's kernel, as for a chain; the edge that is reported, on all outputs together.
     largest = _all_outputs(twin, call, anatomy, initialize, lambdas, max(1, min(draws // 2, EDGE_DRAWS)))
     edge *= outputs.places / (largest or outputs.places)
@@ -138,8 +138,8 @@ def measured_rates(
     depth = equivalent_depth(unit)
     calm = loss.margin**-constants.MARGIN_POWER
     steps = (
-        constants.KAPPA_ADAM * calm / unit,
-        constants.HEAD_STEP * constants.KAPPA_ADAM / depth * calm,
+        aims.adam * calm / unit,
+        constants.HEAD_STEP * aims.adam / depth * calm,
     )
     adams = _adam(names, found, anatomy, twin.parameters, head, steps, outputs.size * loss.margin, kept)
     trace = float(total.trace()) or 1.0

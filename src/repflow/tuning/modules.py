@@ -20,7 +20,7 @@ from repflow.tuning.measured import MeasuredRates, measured_rates
 from repflow.tuning.notes import above_the_edge, seeds_differ
 from repflow.tuning.parameters import ParameterPlan, root_mean_square
 from repflow.tuning.plan import AspectRatio, Plan
-from repflow.tuning.rates import GroupRate, best_kappa
+from repflow.tuning.rates import Aims, GroupRate, aims_for
 from repflow.tuning.targets import loss_scale
 from repflow.tuning.vectors import Outputs, output_vectors
 from repflow.tuning.wrapping import parameters_by_name
@@ -77,8 +77,8 @@ def module_plan(model: nn.Module, x: Any, y: Any, scaling: float | None, loss: s
         return draw_all(initial, twin.parameters, generator)
 
     kept = frozenset(name for name in twin.learns if initial[name].keep)
-    kappa = kappa_best(twin, anatomy)
-    found = measured_rates(twin, call, anatomy, initialize, outputs, scale, scaling, at, draws, kappa, carried, kept)
+    aims = aims_of(twin, anatomy)
+    found = measured_rates(twin, call, anatomy, initialize, outputs, scale, scaling, at, draws, aims, carried, kept)
     initial = _with_head_factor(initial, anatomy, twin.parameters, at - found.scaling)
     notes += [f"{path} could not be measured alone ({reason})" for path, reason in found.failures.items()]
     variance = _relative_variance(twin, call, anatomy, initialize, _FLUCTUATION * draws)
@@ -129,13 +129,12 @@ def examine(twin: Twin, call: Call, y: Any, rows: Tensor, total: int, loss: str)
     return anatomy, output_vectors(output, y, rows, total, loss)
 
 
-def kappa_best(twin: Twin, anatomy: Anatomy) -> float:
-    """kappa at SGD's best rate: that of scale-invariant activations where there are norms or residual branches.
-
-    Otherwise the smallest over the classes of the activations that are modules.
+def aims_of(twin: Twin, anatomy: Anatomy) -> Aims:
+    """Those of scale-invariant activations where there are norms or residual branches; else by the activations that are
+    modules.
     """
     normalised = anatomy.branches or any(is_norm(site) for site in anatomy.sites)
-    return best_kappa(set() if normalised else universality_classes(twin.module))
+    return aims_for(set() if normalised else universality_classes(twin.module))
 
 
 def _multiplies(path: str, sites: Sequence[Any], fans: dict[str, int]) -> bool:

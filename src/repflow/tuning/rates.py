@@ -12,7 +12,8 @@ stable rate and learns nothing. Two limits bound the rate of all groups together
   is the constant KAPPA_SGD of the activation's universality class at lr = 1.0. The errors that it is taken with are
   those at f = 0 less their mean over the inputs: what is common to all inputs is fitted by the constant mode in a few
   steps and does not set the rate (nor do the outputs at initialisation, mostly common too). At criticality a change
-  of layer k reaches the layers above at its relative size, so the inner sum is the total change of layer l. For equal
+  of layer k reaches the layers above at its relative size, so the inner sum is the total change of layer l (where the
+  kernel is held above criticality, changes grow on their way: :mod:`repflow.tuning.couplings`). For equal
   kappa_k it is kappa_k L^(3/2)/sqrt(3), which reproduces the measured L^(-3/2) of plain ReLU networks (2305.07810); the
   plain sum of kappa_k drifts by two octaves from 3 to 30 layers.
 - the edge of stability, 2 over the sharpness, times EDGE_LIMIT.
@@ -35,9 +36,8 @@ What was tried and discarded is in docs/tuning-rates.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -75,6 +75,23 @@ class GroupRate:
 
 
 @dataclass(frozen=True)
+class Aims:
+    """What lr = 1.0 should reach.
+
+    Attributes
+    ----------
+    sgd, adam
+        kappa at the best rate of SGD and of Adam.
+    edge_share
+        Share of the largest stable rate at which kappa should be ``sgd``: it fixes s.
+    """
+
+    sgd: float = constants.KAPPA_SGD
+    adam: float = constants.KAPPA_ADAM
+    edge_share: float = constants.EDGE_SHARE
+
+
+@dataclass(frozen=True)
 class Rates:
     """Factors of all groups and the limits that set them.
 
@@ -107,7 +124,8 @@ def rates(
     errors: Tensor,
     loss: LossScale,
     scaling: float | None,
-    kappa_best: float,
+    aims: Aims,
+    gains: Sequence[float] | None = None,
 ) -> Rates:
     """The learning rates of every group.
 
@@ -125,8 +143,10 @@ def rates(
         Scale of the loss's gradient and curvature.
     scaling
         s, or None to choose it.
-    kappa_best
-        kappa at the best rate of SGD.
+    aims
+        What the rates should reach.
+    gains
+        As in :func:`feature_change`.
     """
     rows = len(errors)
     lambdas = [
@@ -142,13 +162,13 @@ def rates(
     widths = network.widths
     width = widths[-2] if network.depth > 1 else 1
     changes = hidden_changes(kernels, [w for w, _ in lambdas], [b for _, b in lambdas], centred(errors), widths)
-    kappa_one = loss.gradient * feature_change(changes)
+    kappa_one = loss.gradient * feature_change(changes, gains)
     edge = 2.0 / loss.curvature
     if scaling is None:
-        unbound = kappa_best * loss.gradient / (loss.margin * kappa_one) if kappa_one > 0 else math.inf
-        scaling = scaling_for(unbound, width)
+        unbound = aims.sgd * loss.gradient / (loss.margin * kappa_one) if kappa_one > 0 else math.inf
+        scaling = scaling_for(unbound, width, aims.edge_share)
     kappa = kappa_one * width ** (0.5 * (scaling - 1))
-    rate, binding = bound_rate(kappa, kappa_best, edge)
+    rate, binding = bound_rate(kappa, aims.sgd, edge)
     # What the outputs have to reach: the errors at f = 0, times the margin.
     target = loss.margin * math.sqrt(float(errors.diagonal().mean()) / widths[-1])
     # The outputs at initialisation push too, most of all the constant mode, and are gone in a few steps: they belong to
@@ -164,7 +184,7 @@ def rates(
     together = sum(w + b for w, b in eigenvalues)
     for number, (layer, (w, b)) in enumerate(zip(kernels, lambdas, strict=True)):
         factor = rate * (1.0 if number == network.depth - 1 else width**scaling)
-        step = _adam_step(number, network.depth) * loss.margin**-constants.MARGIN_POWER
+        step = _adam_step(number, network.depth, aims.adam, gains) * loss.margin**-constants.MARGIN_POWER
         adam = _adam(network, kernels, number, step, target)
         weights.append(
             GroupRate(
@@ -194,15 +214,20 @@ def rates(
     return Rates(tuple(weights), tuple(biases), scaling, kappa * rate, edge / rate, binding)
 
 
-def feature_change(changes: list[float]) -> float:
+def feature_change(changes: list[float], gains: Sequence[float] | None = None) -> float:
     """kappa: the root of the sum over hidden layers of the squared total change, that of the layer and all below it.
 
-        kappa^2 = sum_{l=1}^{L-1} (sum_{k<=l} kappa_k)^2,        kappa_k = rms(dz^(k))/rms(z^(k)) by layer k's own
-        parameters
+        kappa^2 = sum_{l=1}^{L-1} (sum_{k<=l} g_k ... g_l kappa_k)^2,
 
-    At criticality a change of layer k reaches layer l at its relative size, and the changes of one step are coherent.
+    with kappa_k = rms(dz^(k))/rms(z^(k)) by layer k's own parameters, and g_l the relative change of what layer l
+    passes on, over that of its preactivations. At criticality a change of layer k reaches layer l at its relative
+    size: all gains are 1, as they are without ``gains``. The changes of one step are coherent.
     """
-    return math.sqrt(sum(total**2 for total in accumulate(changes)))
+    total, square = 0.0, 0.0
+    for change, gain in zip(changes, gains or [1.0] * len(changes), strict=True):
+        total = gain * (total + change)
+        square += total**2
+    return math.sqrt(square)
 
 
 def _place(number: int, depth: int) -> str:
@@ -225,10 +250,19 @@ def centred(products: Tensor) -> Tensor:
     return products - products.mean(0) - products.mean(1)[:, None] + products.mean()
 
 
-def best_kappa(classes: Collection[str]) -> float:
-    """kappa at SGD's best rate: the smallest over universality classes; that of scale-invariant ones without any."""
+def aims_for(classes: Collection[str], held: int = 0) -> Aims:
+    """The aims of a network.
+
+    kappa of SGD is the smallest over universality classes, that of scale-invariant ones without any; networks whose
+    kernels are held (:mod:`repflow.tuning.couplings`) have aims of their own, by the number of ``held`` layers: in
+    shallow ones the root mean square over layers of their total change, kappa/sqrt(L - 1), is what one step can bear.
+    """
+    if held:
+        share = min(1.0, constants.LAYER_CHANGE_HELD * math.sqrt(held) / constants.KAPPA_SGD_HELD)
+        return Aims(share * constants.KAPPA_SGD_HELD, constants.KAPPA_ADAM_HELD, share * constants.EDGE_SHARE_HELD)
     values = {SCALE_INVARIANT: constants.KAPPA_SGD, HALF_STABLE: constants.KAPPA_SGD_HALF_STABLE}
-    return min((values.get(name, constants.KAPPA_SGD_K_STAR_ZERO) for name in classes), default=constants.KAPPA_SGD)
+    sgd = min((values.get(name, constants.KAPPA_SGD_K_STAR_ZERO) for name in classes), default=constants.KAPPA_SGD)
+    return Aims(sgd, constants.KAPPA_ADAM, constants.EDGE_SHARE)
 
 
 def bound_rate(kappa: float, best: float, edge: float) -> tuple[float, str]:
@@ -249,19 +283,19 @@ def bound_rate(kappa: float, best: float, edge: float) -> tuple[float, str]:
     return (rate, "features") if rate <= bound else (bound, "stability")
 
 
-def scaling_for(best: float, width: int) -> float:
-    """s in [0, 1] for which kappa is best at EDGE_SHARE of the squared error's edge; ``best`` is that rate at s = 1."""
+def scaling_for(best: float, width: int, edge_share: float) -> float:
+    """s in [0, 1] for which kappa is best at a share of the squared error's edge; ``best`` is that rate at s = 1."""
     if width < 2 or best == math.inf:
         return 1.0
-    return min(1.0, max(0.0, 1.0 + 2.0 * math.log(best / (2.0 * constants.EDGE_SHARE)) / math.log(width)))
+    return min(1.0, max(0.0, 1.0 + 2.0 * math.log(best / (2.0 * edge_share)) / math.log(width)))
 
 
-def _adam_step(number: int, depth: int) -> float:
+def _adam_step(number: int, depth: int, kappa: float, gains: Sequence[float] | None) -> float:
     """Relative change of a layer by its weights in one step of Adam at lr = 1.0."""
     if number == depth - 1:
-        return constants.HEAD_STEP * constants.KAPPA_ADAM / depth
+        return constants.HEAD_STEP * kappa / depth
     # Equal changes of one unit in every hidden layer are worth kappa = sqrt(1^2 + ... + (L - 1)^2).
-    return constants.KAPPA_ADAM / feature_change([1.0] * (depth - 1))
+    return kappa / feature_change([1.0] * (depth - 1), gains)
 
 
 def _adam(

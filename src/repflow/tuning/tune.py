@@ -18,12 +18,13 @@ from repflow.isolation import random_state_kept
 from repflow.network import Layer, Network
 from repflow.recursion.inputs import as_inputs
 from repflow.tuning import constants
+from repflow.tuning.couplings import COUPLINGS, Couplings, gains, held, held_kernel
 from repflow.tuning.fluctuation import relative_variance
 from repflow.tuning.modules import module_plan
 from repflow.tuning.notes import above_the_edge, seeds_differ
 from repflow.tuning.parameters import parameter_plans
 from repflow.tuning.plan import TRUSTED, AspectRatio, Plan
-from repflow.tuning.rates import best_kappa, rates
+from repflow.tuning.rates import aims_for, rates
 from repflow.tuning.tangent import layer_kernels
 from repflow.tuning.targets import check_loss, error_products, loss_scale
 from repflow.tuning.wrapping import whole
@@ -37,11 +38,23 @@ _NO_ADAM_EDGE = (
 )
 
 
+_HELD = (
+    "at criticality the kernel would decay with depth: C_W above it holds K = {kernel:.2g} in the hidden layers, with "
+    "differences between inputs growing by no more than e"
+)
+
 #: Share of the inputs' mean square that their mean may have before a plan says so.
 ALIKE = 0.9
 
 
-def tune(model: nn.Module, x: Any, y: Any = None, scaling: float | None = None, loss: str = "mse") -> Plan:
+def tune(
+    model: nn.Module,
+    x: Any,
+    y: Any = None,
+    scaling: float | None = None,
+    loss: str = "mse",
+    couplings: Couplings = "held",
+) -> Plan:
     """Initialisation and learning rates for a model, with no training and no change to the model.
 
     From theory for a chain of linear and elementwise layers; any other module's are measured on draws of its
@@ -65,6 +78,10 @@ def tune(model: nn.Module, x: Any, y: Any = None, scaling: float | None = None, 
     loss
         ``"mse"`` is (1/2B) sum |f - y|^2, ``"mse_mean"`` is ``nn.MSELoss``, ``"cross_entropy"`` is
         ``nn.CrossEntropyLoss``.
+    couplings
+        Of a chain whose activations all have K* = 0 (tanh, sin, erf): ``"held"`` keeps its kernel from decaying with
+        depth, as far as that network's depth allows (:mod:`repflow.tuning.couplings`); ``"critical"`` are those of
+        infinite depth. Any other network has critical ones.
 
     Returns
     -------
@@ -73,8 +90,8 @@ def tune(model: nn.Module, x: Any, y: Any = None, scaling: float | None = None, 
     Raises
     ------
     ValueError, TypeError
-        The model fails on ``x`` (the message names the module), has nothing to train, or ``x``, ``y``, ``scaling`` or
-        ``loss`` is not of the form above.
+        The model fails on ``x`` (the message names the module), has nothing to train, or ``x``, ``y``, ``scaling``,
+        ``loss`` or ``couplings`` is not of the form above.
 
     Examples
     --------
@@ -83,14 +100,16 @@ def tune(model: nn.Module, x: Any, y: Any = None, scaling: float | None = None, 
     >>> optimizer = torch.optim.SGD(plan.param_groups(model))       # doctest: +SKIP
     """
     with random_state_kept():
-        return _plan(whole(model), x, y, scaling, loss)
+        return _plan(whole(model), x, y, scaling, loss, couplings)
 
 
-def _plan(model: nn.Module, x: Any, y: Any, scaling: float | None, loss: str) -> Plan:
+def _plan(model: nn.Module, x: Any, y: Any, scaling: float | None, loss: str, couplings: Couplings) -> Plan:
     number = isinstance(scaling, (int, float)) and not isinstance(scaling, bool)
     if scaling is not None and not (number and 0 <= scaling <= 1):
         raise ValueError(f"scaling must lie in [0, 1], or be None, got {scaling!r}")
     check_loss(loss)
+    if couplings not in COUPLINGS:
+        raise ValueError(f"couplings must be one of {', '.join(COUPLINGS)}, got {couplings!r}")
     try:
         chain = read_chain(model)
     except ValueError as error:  # no chain, or nothing that symbolic tracing reads
@@ -114,8 +133,13 @@ def _plan(model: nn.Module, x: Any, y: Any, scaling: float | None, loss: str) ->
     notes = [*chain.notes, *common_part(inputs)]
     network = _critical_network(chain, inputs, notes)
     network = _with_head_factor(network, scale.margin**2)
+    kernel = held_kernel(chain.activations) if couplings == "held" else None
+    if kernel is not None:
+        network = held(network)
+        notes.append(_HELD.format(kernel=kernel))
+    aims = aims_for(_classes(chain), held=0 if kernel is None else len(chain.activations))
     kernels = layer_kernels(network, inputs)
-    found = rates(network, kernels, learns, errors, scale, scaling, best_kappa(_classes(chain)))
+    found = rates(network, kernels, learns, errors, scale, scaling, aims, gains(network))
     network = _with_head_factor(network, network.widths[-2] ** -found.scaling)
     ratio = _aspect_ratio(network, inputs, chain)
     notes += [*seeds_differ(ratio.relative_variance), *above_the_edge(found.edge), _NO_ADAM_EDGE]

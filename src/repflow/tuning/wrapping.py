@@ -7,6 +7,7 @@ for the bare model applies to the wrapped one.
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.utils.weight_norm import WeightNorm
 
 from repflow.wrappers import INNER, unwrapped
 
@@ -17,10 +18,13 @@ def whole(model: nn.Module) -> nn.Module:
     Raises
     ------
     ValueError
-        The model is sharded: theory reads weights, and a module that ``fully_shard`` has changed cannot be copied.
+        The model is sharded, or its weights are rewritten before every call by the older ``weight_norm``: theory reads
+        weights, and such a module cannot be copied.
     """
     model = unwrapped(model)
     if isinstance(model, nn.Module):
+        for path, module in model.named_modules():
+            _check_readable(path, module)
         for name, parameter in model.named_parameters():
             if hasattr(parameter, "device_mesh"):
                 raise ValueError(
@@ -28,6 +32,21 @@ def whole(model: nn.Module) -> nn.Module:
                     "the plan then applies to the sharded model"
                 )
     return model
+
+
+def _check_readable(path: str, module: nn.Module) -> None:
+    """ValueError for a module that holds its weights in a form of its own."""
+    if type(module).__name__ == "FullyShardedDataParallel":  # imported by who uses it, and slow to import
+        raise ValueError(
+            f"model holds its parameters in flat shards (module {path or 'model'!r} is a FullyShardedDataParallel): "
+            "tune the bare model and draw its weights, then wrap; with torch.distributed.fsdp.fully_shard the plan "
+            "applies to the sharded model too"
+        )
+    if any(isinstance(hook, WeightNorm) for hook in module._forward_pre_hooks.values()):
+        raise ValueError(
+            f"module {path or 'model'!r} has its weight rewritten before each call by torch.nn.utils.weight_norm: "
+            "take torch.nn.utils.parametrizations.weight_norm, or tune the model before applying it"
+        )
 
 
 def parameters_by_name(model: nn.Module) -> dict[str, nn.Parameter]:
