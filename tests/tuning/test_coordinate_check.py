@@ -66,7 +66,10 @@ def test_the_model_stays_as_it_is(planned, batch):
     assert not any(module._forward_hooks for module in model.modules())
 
 
-@pytest.mark.parametrize("settings", [{}, {"optimizer": "adam"}, {"optimizer": "adamw", "weight_decay": 0.1}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"optimizer": "adam"}, {"optimizer": torch.optim.Adam}, {"optimizer": "adamw", "weight_decay": 0.1}],
+)
 def test_the_plan_itself_passes(planned, batch, settings):
     check(planned, batch, **settings).assert_ok()
 

@@ -113,8 +113,9 @@ def coordinate_check(
     steps
         Steps of training.
     optimizer
-        ``"sgd"``, ``"adam"`` or ``"adamw"`` with the plan's groups, or a function of a model that returns your own
-        optimiser; a function of two arguments gets the plan of that model too, which at other sizes is another.
+        ``"sgd"``, ``"adam"`` or ``"adamw"``, or the class, with the plan's groups; or a function of a model that
+        returns your own optimiser; a function of two arguments gets the plan of that model too, which at other sizes is
+        another.
     lr
         In the plan's unit; with an optimiser of your own, the one that you mean it to have.
     weight_decay

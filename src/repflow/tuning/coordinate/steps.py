@@ -20,7 +20,12 @@ from repflow.tuning.plan import Plan
 from repflow.tuning.wrapping import parameters_by_name
 
 #: An optimiser, by the name of its rule, or as a function of the model, or of the model and its plan.
-OptimizerLike = str | Callable[[nn.Module], torch.optim.Optimizer] | Callable[[nn.Module, Plan], torch.optim.Optimizer]
+OptimizerLike = (
+    str
+    | type[torch.optim.Optimizer]
+    | Callable[[nn.Module], torch.optim.Optimizer]
+    | Callable[[nn.Module, Plan], torch.optim.Optimizer]
+)
 _CLASSES: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
@@ -72,7 +77,7 @@ def make_optimizer(
     TypeError, ValueError
         It is neither, or holds none of the model's parameters.
     """
-    if isinstance(optimizer, str):
+    if isinstance(optimizer, str) or (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
         family = family_of(optimizer)
         groups = plan.param_groups(model, lr=lr, optimizer=family.name, weight_decay=weight_decay)
         return _CLASSES[family.name](groups)
