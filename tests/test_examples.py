@@ -67,6 +67,7 @@ def test_custom_activation():
     assert "theory agrees with the ensemble" in text
 
 
+@pytest.mark.slow
 def test_tune_model_small():
     text = run("tune_model.py", "--hidden", "4", "--width", "32", "--steps", "40")
     losses = [float(loss) for loss in re.findall(r"default, rate .* loss (\S+)", text)]
@@ -99,7 +100,7 @@ def test_wrong_options_are_named(name, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "status", "failed"),
     [
-        (("--networks", "200"), 0, None),
+        pytest.param(("--networks", "200"), 0, None, marks=pytest.mark.slow),
         (("--networks", "200", "--width", "64", "--depth", "10"), 1, "untrusted"),
         pytest.param(
             ("--networks", "200", "--activation", "relu", "--init", "pytorch"),

@@ -97,6 +97,7 @@ def test_style_sheets_and_empty_sites_are_found(site, tmp_path):
     assert problems(tmp_path / "sub" / "none")[0].endswith("holds no page")
 
 
+@pytest.mark.slow
 def test_source_pages_have_what_pages_link_to(tmp_path):
     paths = linked(ROOT)
     assert "src/repflow/recursion/forward.py" in paths

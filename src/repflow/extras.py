@@ -11,6 +11,7 @@ PURPOSES = {
     "spins": "exact quantum dynamics of spins, in the experiments spreading and thermalisation",
     "integration": "the trainers and models that docs/train.md and tests/integration run",
     "rivals": "the peers that benchmarks/transfer.py is measured against",
+    "gallery": "pictures of the gallery's figures",
     "docs": "building the documentation",
     "notebooks": "running the notebooks",
     "test": "the tests",

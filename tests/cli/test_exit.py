@@ -94,7 +94,7 @@ def test_ctrl_c_before_a_result(tmp_path):
     assert (process.returncode, out, err) == (130, b"", b"repflow: interrupted\n")
 
 
-@pytest.mark.parametrize("command", ["sample", "report"])
+@pytest.mark.parametrize("command", ["sample", pytest.param("report", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_what_is_complete(tmp_path, command):
     # Ctrl-C after the second block that was drawn.
     code = """
@@ -165,6 +165,7 @@ def test_a_terminal_gets_colour():
         assert "\x1b[" in on_a_terminal(*words)
 
 
+@pytest.mark.slow
 def test_no_color_is_obeyed():
     for words in (("critical", "--help"), FLOW):
         codes = re.findall(r"\x1b\[([\d;]*)m", on_a_terminal(*words, NO_COLOR="1"))
@@ -173,6 +174,7 @@ def test_no_color_is_obeyed():
         )  # bold, dim and the like
 
 
+@pytest.mark.slow
 def test_progress_is_silent_in_pipes_and_seen_where_asked():
     words = ("sample", "--depth", "2", "--inputs", "1", "--networks", "2000")
     assert run(*words).stderr == b""
