@@ -15,11 +15,12 @@ from repflow.empirical.sites import find_sites
 from repflow.empirical.streams import find_branches
 from repflow.empirical.twin import Parameters, Twin
 from repflow.tuning import constants
+from repflow.tuning.aspect_ratio import AspectRatio
 from repflow.tuning.initial import Anatomy, Initial, draw_all, head_of, initial_values, is_norm, universality_classes
 from repflow.tuning.measured import MeasuredRates, measured_rates
 from repflow.tuning.notes import above_the_edge, seeds_differ
 from repflow.tuning.parameters import ParameterPlan, root_mean_square
-from repflow.tuning.plan import AspectRatio, Plan
+from repflow.tuning.plan import Plan
 from repflow.tuning.rates import Aims, GroupRate, aims_for
 from repflow.tuning.targets import loss_scale
 from repflow.tuning.vectors import Outputs, output_vectors

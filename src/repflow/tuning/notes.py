@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from repflow.tuning.plan import TRUSTED
+from repflow.tuning.aspect_ratio import TRUSTED
 
 
 def seeds_differ(relative_variance: float) -> list[str]:

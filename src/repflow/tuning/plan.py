@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -15,33 +15,9 @@ from repflow.activation import ActivationLike
 from repflow.network import Network
 from repflow.results import Payload, Result, result_schema
 from repflow.tuning import table as tables
+from repflow.tuning.aspect_ratio import CHAOTIC, AspectRatio
 from repflow.tuning.optimizers import Family, family_of, momentum_factor
 from repflow.tuning.parameters import OTHER, ParameterPlan, check_model, draw
-
-#: r_L up to which order 1 describes the fluctuations, and beyond which networks are chaotic between seeds.
-TRUSTED, CHAOTIC = 0.3, 1.0
-
-
-@dataclass(frozen=True)
-class AspectRatio:
-    """Depth against width.
-
-    Attributes
-    ----------
-    value
-        L/n: the sum of 1/n_l over the hidden layers.
-    optimum
-        The information-theoretic optimum r* = 4/((20 + 3 n_L) nu) (PDLT appendix A), or None where nu is not known.
-    relative_variance
-        r_L = V/(n K^2) of the output, averaged over inputs.
-    advisable_depth
-        The largest depth L at this width with nu (L - 1)/n <= 0.3, or None where nu is not known.
-    """
-
-    value: float
-    optimum: float | None
-    relative_variance: float
-    advisable_depth: int | None
 
 
 @result_schema("plan", version=1)

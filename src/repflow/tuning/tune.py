@@ -18,12 +18,13 @@ from repflow.isolation import random_state_kept
 from repflow.network import Layer, Network
 from repflow.recursion.inputs import as_inputs
 from repflow.tuning import constants
+from repflow.tuning.aspect_ratio import TRUSTED, AspectRatio
 from repflow.tuning.couplings import COUPLINGS, Couplings, gains, held, held_kernel
 from repflow.tuning.fluctuation import relative_variance
 from repflow.tuning.modules import module_plan
 from repflow.tuning.notes import above_the_edge, seeds_differ
 from repflow.tuning.parameters import parameter_plans
-from repflow.tuning.plan import TRUSTED, AspectRatio, Plan
+from repflow.tuning.plan import Plan
 from repflow.tuning.rates import aims_for, rates
 from repflow.tuning.tangent import layer_kernels
 from repflow.tuning.targets import check_loss, error_products, loss_scale
