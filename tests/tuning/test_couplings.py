@@ -10,7 +10,7 @@ from torch import nn
 import repflow as rf
 from repflow.activation import as_activation
 from repflow.tuning import constants
-from repflow.tuning.couplings import COUPLINGS, gains, held_kernel
+from repflow.tuning.couplings import COUPLINGS, gains_of, held_kernel
 from repflow.tuning.tangent import layer_kernels
 
 
@@ -80,8 +80,8 @@ def test_critical_couplings_on_request():
     plans = {name: rf.tune(model, x, couplings=name) for name in COUPLINGS}
     assert plans["critical"].network.layers[1].C_W == pytest.approx(1.0)
     assert plans["held"].network.layers[1].C_W > 1.2
-    assert gains(plans["critical"].network) is None
-    assert all(gain > 1.0 for gain in gains(plans["held"].network))
+    assert gains_of(plans["critical"].network) is None
+    assert all(gain > 1.0 for gain in gains_of(plans["held"].network))
     assert any("K = " in note for note in plans["held"].notes)
     assert not any("K = " in note for note in plans["critical"].notes)
     with pytest.raises(ValueError, match="couplings must be one of held, critical, got 'chaotic'"):

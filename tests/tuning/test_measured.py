@@ -9,7 +9,7 @@ from torch import nn
 import repflow as rf
 from repflow.empirical.call import as_call
 from repflow.empirical.twin import Twin
-from repflow.tuning.couplings import gains, held_kernel
+from repflow.tuning.couplings import gains_of, held_kernel
 from repflow.tuning.measured import equivalent_depth, measured_rates
 from repflow.tuning.modules import aims_of, examine
 from repflow.tuning.rates import aims_for, feature_change
@@ -46,7 +46,7 @@ def test_a_chain_has_the_computed_rates(activation, hidden, loss):
     plan = rf.tune(model, x, y, loss=loss)
     found = measured(model, plan, x, y, loss)
     # The depth of the critical chain with the same response: deeper where changes grow on their way up.
-    response = feature_change([1.0] * hidden, gains(plan.network))
+    response = feature_change([1.0] * hidden, gains_of(plan.network))
     assert found.depth == pytest.approx(equivalent_depth(response), rel=0.1)
     assert found.scaling == pytest.approx(plan.scaling, abs=0.1)
     rough = 0.35 if held_kernel(plan.network.activations) else 0.25  # changes are no small, random differences

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from repflow.activation import Activation
+from repflow.expectation.legendre import normal_panels
 from repflow.expectation.single import REACH, Rule, hermite_coefficients, rule
 from repflow.recursion.expansion_algebra import Array, Monomials
 
@@ -184,10 +185,5 @@ def _powers(activation: Activation, variance: float, highest: int, terms: int, p
 def _rule(activation: Activation, variance: float, terms: int, points: int) -> Rule:
     """The expectation room's rule, carried on to a wider range."""
     inner = rule(activation, torch.tensor([variance], dtype=torch.float64), terms=terms, points=points)
-    nodes, weights = np.polynomial.legendre.leggauss(points)
-    edges = np.linspace(REACH, _REACH, 25)
-    half, middle = 0.5 * np.diff(edges), 0.5 * (edges[1:] + edges[:-1])
-    u = (middle[:, None] + half[:, None] * nodes).ravel()
-    w = (half[:, None] * weights).ravel() * np.exp(-0.5 * u * u) / math.sqrt(2 * math.pi)
-    outer_u, outer_w = (torch.from_numpy(np.concatenate(parts))[None] for parts in ((-u, u), (w, w)))
-    return Rule(torch.cat([inner.u, outer_u], dim=1), torch.cat([inner.w, outer_w], dim=1), inner.sigma)
+    u, w = normal_panels(torch.linspace(REACH, _REACH, 25, dtype=torch.float64)[None], points)
+    return Rule(torch.cat([inner.u, -u, u], dim=1), torch.cat([inner.w, w, w], dim=1), inner.sigma)

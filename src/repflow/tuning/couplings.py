@@ -67,12 +67,12 @@ def held_kernel(activations: Sequence[Activation]) -> float | None:
     return math.exp(low)
 
 
-def held(network: Network) -> Network:
-    """A critical network with the kernels of its hidden layers held, or as it is where none are.
+def held(network: Network, kernel: float | None) -> Network:
+    """A critical network with the kernels of its hidden layers held at :func:`held_kernel`, or as it is where that is
+    None.
 
     The head, whose size s sets, stays as it is.
     """
-    kernel = held_kernel(network.activations)
     if kernel is None:
         return network
     first, *hidden, head = network.layers
@@ -85,21 +85,27 @@ def held(network: Network) -> Network:
     return Network((*layers, head))
 
 
-def gains(network: Network) -> list[float] | None:
-    """How much a relative change of each hidden layer grows through its activation: sqrt(chi_perp).
-
-    None where nothing is held, as at critical couplings.
+def gains(activations: Sequence[Activation], kernel: float | None) -> list[float] | None:
+    """How much a relative change of each hidden layer grows through its activation: sqrt(chi_perp); None without a held
+    kernel.
     """
-    activations = network.activations
-    kernel = held_kernel(activations)
     if kernel is None:
         return None
-    for before, layer in itertools.pairwise(network.layers[:-1]):
-        assert before.activation is not None
-        if not math.isclose(layer.C_W, kernel / _moments(before.activation, kernel)[0], rel_tol=1e-6):
-            return None
     growth = {one: math.sqrt(_moments(one, kernel)[1]) for one in set(activations)}
     return [growth[one] for one in activations]
+
+
+def gains_of(network: Network) -> list[float] | None:
+    """The gains of a network that may be held: None where its couplings are others, as at criticality."""
+    kernel = held_kernel(network.activations)
+    if kernel is None:
+        return None
+    signals = {one: _moments(one, kernel)[0] for one in set(network.activations)}
+    for before, layer in itertools.pairwise(network.layers[:-1]):
+        assert before.activation is not None
+        if not math.isclose(layer.C_W, kernel / signals[before.activation], rel_tol=1e-6):
+            return None
+    return gains(network.activations, kernel)
 
 
 def _growth(steps: Mapping[Activation, int], kernel: float) -> float:

@@ -18,7 +18,7 @@ from repflow.network import Network
 from repflow.recursion.inputs import as_inputs
 from repflow.results import Payload, Result, result_schema
 from repflow.tuning.activation_modules import activation_module, chain_of, module_names
-from repflow.tuning.couplings import held
+from repflow.tuning.couplings import held, held_kernel
 from repflow.tuning.fluctuation import relative_variance
 from repflow.tuning.plan import Plan
 from repflow.tuning.shapes import Shape, best_shape, neighbours
@@ -306,7 +306,8 @@ def _choose() -> tuple[Activation, str]:
 
 def _variance(activation: Activation, n_in: int, n_out: int, shape: Shape, inputs: Tensor) -> float:
     """r_L of a shape at the couplings that a plan advises, averaged over inputs."""
-    network = held(mlp(_widths(n_in, n_out, shape), activation, init="critical", x=inputs))
+    critical_network = mlp(_widths(n_in, n_out, shape), activation, init="critical", x=inputs)
+    network = held(critical_network, held_kernel(critical_network.activations))
     return float(relative_variance(network, inputs).mean())
 
 

@@ -136,11 +136,11 @@ def _plan(model: nn.Module, x: Any, y: Any, scaling: float | None, loss: str, co
     network = _with_head_factor(network, scale.margin**2)
     kernel = held_kernel(chain.activations) if couplings == "held" else None
     if kernel is not None:
-        network = held(network)
+        network = held(network, kernel)
         notes.append(_HELD.format(kernel=kernel))
     aims = aims_for(_classes(chain), held=0 if kernel is None else len(chain.activations))
     kernels = layer_kernels(network, inputs)
-    found = rates(network, kernels, learns, errors, scale, scaling, aims, gains(network))
+    found = rates(network, kernels, learns, errors, scale, scaling, aims, gains(chain.activations, kernel))
     network = _with_head_factor(network, network.widths[-2] ** -found.scaling)
     ratio = _aspect_ratio(network, inputs, chain)
     notes += [*seeds_differ(ratio.relative_variance), *above_the_edge(found.edge), _NO_ADAM_EDGE]

@@ -15,7 +15,7 @@ from repflow.graph.chain import rows_of
 from repflow.network import Network
 from repflow.recursion.inputs import as_inputs
 from repflow.tuning.coordinate.theory import LayerStep, predicted_changes
-from repflow.tuning.couplings import gains
+from repflow.tuning.couplings import gains_of
 from repflow.tuning.optimizers import Family
 from repflow.tuning.parameters import OTHER, ParameterPlan
 from repflow.tuning.plan import Plan
@@ -90,7 +90,7 @@ def expected_features(plan: Plan, family: Family | None, changes: NDArray[np.flo
         return None
     if np.isfinite(changes).all():
         network = plan.network
-        rising = None if network is None or len(changes) != network.depth - 1 else gains(network)
+        rising = None if network is None or len(changes) != network.depth - 1 else gains_of(network)
         return feature_change([float(change) for change in changes], rising)
     return 1.0 if family.adaptive else plan.kappa
 
